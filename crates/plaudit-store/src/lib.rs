@@ -1,1 +1,28 @@
-//! Placeholder, replaced with the first real module.
+//! ClickHouse: the tables, what is written to them and what is asked of them.
+//!
+//! The only SQL of Plaudit is here. The write side (`insert`, `row`, `ledger`,
+//! `changes`) serves the sink, step by step of its protocol; the read side
+//! (`read`) serves the query service. Both speak HTTP to a server that may be a
+//! cluster, a single node or the engine in this very process: there is one code
+//! path.
+
+mod changes;
+mod config;
+mod error;
+mod insert;
+mod ledger;
+mod migrate;
+pub mod read;
+mod row;
+mod rows;
+mod store;
+
+pub use changes::{Change, ChangeKind, encode_change};
+pub use config::{ClickhouseConfig, InsertCompression};
+pub use error::{StoreError, Verdict};
+pub use insert::{Payload, Table};
+pub use ledger::{LedgerRange, MAX_SPAN, encode_range};
+pub use migrate::{MigrateError, Migrated};
+pub use row::{RowPosition, encode_feedback, identity_len};
+pub use rows::{CurrentRow, StoredOffset};
+pub use store::Store;

@@ -1,0 +1,178 @@
+//! Patches and retractions, kept beside what they change (PROTOCOL: steps 3, 4).
+
+use clickhouse::Row;
+use plaudit_event::Micros;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::ledger::in_ranges;
+use crate::row::{bytes, micros, string, uuid};
+use crate::rows::id_list;
+use crate::{Store, StoreError};
+
+/// The columns, in the order in which a change is encoded.
+pub(crate) const COLUMNS: &str =
+    "project, id, topic, partition, offset, kind, version_time, received_at, record, gave_up";
+
+/// A change as `changes` holds it, named by (topic, partition, offset).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Change {
+    /// Whose it is.
+    pub project: String,
+    /// The feedback that it changes.
+    pub id: Uuid,
+    /// The topic of its record.
+    pub topic: String,
+    /// The partition of its record.
+    pub partition: i32,
+    /// The offset of its record.
+    pub offset: i64,
+    /// What it does.
+    pub kind: ChangeKind,
+    /// Its place among the changes of the id.
+    pub version_time: Micros,
+    /// When the intake had it.
+    pub received_at: Micros,
+    /// The Kafka value, which says what to change.
+    pub record: Vec<u8>,
+    /// Whether its feedback did not come in time: final, and no fold applies it.
+    pub gave_up: bool,
+}
+
+/// What a change does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ChangeKind {
+    /// Sets or clears fields.
+    Patch,
+    /// Hides the feedback for good.
+    Retract,
+}
+
+#[derive(Deserialize, Row)]
+struct RawChange {
+    project: String,
+    #[serde(with = "clickhouse::serde::uuid")]
+    id: Uuid,
+    topic: String,
+    partition: i32,
+    offset: i64,
+    kind: i8,
+    version_time: i64,
+    received_at: i64,
+    #[serde(with = "serde_bytes")]
+    record: Vec<u8>,
+    gave_up: u8,
+}
+
+#[derive(Deserialize, Row)]
+struct RawId {
+    project: String,
+    #[serde(with = "clickhouse::serde::uuid")]
+    id: Uuid,
+}
+
+/// Appends a change as RowBinary.
+pub fn encode_change(out: &mut Vec<u8>, change: &Change) {
+    string(out, &change.project);
+    uuid(out, change.id);
+    string(out, &change.topic);
+    out.extend_from_slice(&change.partition.to_le_bytes());
+    out.extend_from_slice(&change.offset.to_le_bytes());
+    out.push(match change.kind {
+        ChangeKind::Patch => 1,
+        ChangeKind::Retract => 2,
+    });
+    micros(out, change.version_time);
+    micros(out, change.received_at);
+    bytes(out, &change.record);
+    out.push(u8::from(change.gave_up));
+}
+
+const SELECT: &str = "SELECT project, id, topic, partition, offset, CAST(kind, 'Int8') AS kind,
+    toUnixTimestamp64Micro(version_time) AS version_time,
+    toUnixTimestamp64Micro(received_at) AS received_at, record, gave_up
+    FROM {db}.changes FINAL";
+
+impl Store {
+    /// Which of the rows just written at `ranges` have changes: retractions of
+    /// any age, patches no older than `since` (PROTOCOL: step 4).
+    ///
+    /// To be asked after those rows are in: then of two sinks, one that writes
+    /// a put and one that writes its change, at least one sees both.
+    ///
+    /// # Errors
+    /// See [`StoreError::verdict`].
+    pub async fn changed_among(
+        &self,
+        topic: &str,
+        ranges: &[(i32, i64, i64)],
+        since: Micros,
+    ) -> Result<Vec<(String, Uuid)>, StoreError> {
+        const RECENT: &str = "(kind = 'retract' OR version_time >= fromUnixTimestamp64Micro(?))";
+
+        // Most batches end here: nobody has changed anything lately.
+        let sql = format!("SELECT 1 FROM {{db}}.changes WHERE {RECENT} LIMIT 1");
+        let any: Option<u8> = self.query(&sql).bind(since.0).fetch_optional().await?;
+        if any.is_none() {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT DISTINCT project, id FROM {{db}}.changes
+            WHERE {RECENT} AND gave_up = 0 AND (project, id) IN (
+                SELECT project, id FROM {{db}}.feedback WHERE topic = ? AND {})",
+            in_ranges(ranges)
+        );
+        let rows: Vec<RawId> = self.query(&sql).bind(since.0).bind(topic).fetch_all().await?;
+        Ok(rows.into_iter().map(|row| (row.project, row.id)).collect())
+    }
+
+    /// Every change of these ids that was not given up, in the order in which
+    /// a fold applies them.
+    ///
+    /// # Errors
+    /// See [`StoreError::verdict`].
+    pub async fn changes_of(&self, ids: &[(String, Uuid)]) -> Result<Vec<Change>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE (project, id) IN ({}) AND gave_up = 0
+            ORDER BY version_time, partition, offset",
+            id_list(ids)
+        );
+        let mut query = self.query(&sql);
+        for (project, _) in ids {
+            query = query.bind(project);
+        }
+        let rows = query.fetch_all::<RawChange>().await?;
+        Ok(rows.into_iter().map(Change::from).collect())
+    }
+
+    /// The changes at these offsets of a partition, given up or not.
+    ///
+    /// # Errors
+    /// See [`StoreError::verdict`].
+    pub async fn changes_at(
+        &self,
+        topic: &str,
+        ranges: &[(i32, i64, i64)],
+    ) -> Result<Vec<Change>, StoreError> {
+        let sql = format!("{SELECT} WHERE topic = ? AND {}", in_ranges(ranges));
+        let rows: Vec<RawChange> = self.query(&sql).bind(topic).fetch_all().await?;
+        Ok(rows.into_iter().map(Change::from).collect())
+    }
+}
+
+impl From<RawChange> for Change {
+    fn from(row: RawChange) -> Self {
+        Self {
+            project: row.project,
+            id: row.id,
+            topic: row.topic,
+            partition: row.partition,
+            offset: row.offset,
+            kind: if row.kind == 2 { ChangeKind::Retract } else { ChangeKind::Patch },
+            version_time: Micros(row.version_time),
+            received_at: Micros(row.received_at),
+            record: row.record,
+            gave_up: row.gave_up != 0,
+        }
+    }
+}

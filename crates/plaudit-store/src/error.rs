@@ -1,0 +1,226 @@
+//! What a failure of ClickHouse means for what was asked of it.
+//!
+//! [`StoreError::verdict`] is the one place that decides; nothing else in
+//! Plaudit looks at a ClickHouse error code.
+
+use std::fmt;
+
+/// A request to ClickHouse that failed.
+///
+/// The server's text is not kept: it may quote the data (promise **P7**).
+#[derive(Debug)]
+pub struct StoreError {
+    kind: Kind,
+    detail: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// Nothing answered: no connection, or one that broke or timed out.
+    Unanswered,
+    /// The server answered with an exception.
+    Exception(u32),
+    /// The answer was not what was asked for.
+    Unexpected,
+}
+
+/// What to do about a failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Nobody answered: wait and ask again, for as long as it takes. The
+    /// request may have been carried out.
+    Away,
+    /// The server could not do it now: ask again, a bounded number of times.
+    Retry,
+    /// The server cannot take this data: find the rows and set them aside.
+    Poison,
+    /// The server will never take anything like it: schema, rights, version.
+    Fatal,
+}
+
+/// ClickHouse's codes (`src/Common/ErrorCodes.cpp`) whose verdict is not
+/// [`Verdict::Retry`]. A code that is not listed is retried: giving up on data
+/// because of a code nobody thought of would lose it.
+const VERDICTS: &[(u32, &str, Verdict)] = &[
+    // The data.
+    (6, "CANNOT_PARSE_TEXT", Verdict::Poison),
+    (26, "CANNOT_PARSE_QUOTED_STRING", Verdict::Poison),
+    (27, "CANNOT_PARSE_INPUT_ASSERTION_FAILED", Verdict::Poison),
+    (32, "ATTEMPT_TO_READ_AFTER_EOF", Verdict::Poison),
+    (33, "CANNOT_READ_ALL_DATA", Verdict::Poison),
+    (38, "CANNOT_PARSE_DATE", Verdict::Poison),
+    (41, "CANNOT_PARSE_DATETIME", Verdict::Poison),
+    (49, "LOGICAL_ERROR", Verdict::Poison),
+    (69, "ARGUMENT_OUT_OF_BOUND", Verdict::Poison),
+    (70, "CANNOT_CONVERT_TYPE", Verdict::Poison),
+    (72, "CANNOT_PARSE_NUMBER", Verdict::Poison),
+    (117, "INCORRECT_DATA", Verdict::Poison),
+    (128, "TOO_LARGE_ARRAY_SIZE", Verdict::Poison),
+    (131, "TOO_LARGE_STRING_SIZE", Verdict::Poison),
+    (321, "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE", Verdict::Poison),
+    (349, "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN", Verdict::Poison),
+    (376, "CANNOT_PARSE_UUID", Verdict::Poison),
+    (395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO", Verdict::Poison),
+    (407, "DECIMAL_OVERFLOW", Verdict::Poison),
+    (467, "CANNOT_PARSE_BOOL", Verdict::Poison),
+    (469, "VIOLATED_CONSTRAINT", Verdict::Poison),
+    (691, "UNKNOWN_ELEMENT_OF_ENUM", Verdict::Poison),
+    // The schema.
+    (7, "INCORRECT_NUMBER_OF_COLUMNS", Verdict::Fatal),
+    (8, "THERE_IS_NO_COLUMN", Verdict::Fatal),
+    (10, "NOT_FOUND_COLUMN_IN_BLOCK", Verdict::Fatal),
+    (16, "NO_SUCH_COLUMN_IN_TABLE", Verdict::Fatal),
+    (44, "ILLEGAL_COLUMN", Verdict::Fatal),
+    (46, "UNKNOWN_FUNCTION", Verdict::Fatal),
+    (47, "UNKNOWN_IDENTIFIER", Verdict::Fatal),
+    (50, "UNKNOWN_TYPE", Verdict::Fatal),
+    (53, "TYPE_MISMATCH", Verdict::Fatal),
+    (60, "UNKNOWN_TABLE", Verdict::Fatal),
+    (62, "SYNTAX_ERROR", Verdict::Fatal),
+    (73, "UNKNOWN_FORMAT", Verdict::Fatal),
+    (81, "UNKNOWN_DATABASE", Verdict::Fatal),
+    (115, "UNKNOWN_SETTING", Verdict::Fatal),
+    // The rights.
+    (164, "READONLY", Verdict::Fatal),
+    (192, "UNKNOWN_USER", Verdict::Fatal),
+    (193, "WRONG_PASSWORD", Verdict::Fatal),
+    (194, "REQUIRED_PASSWORD", Verdict::Fatal),
+    (195, "IP_ADDRESS_NOT_ALLOWED", Verdict::Fatal),
+    (497, "ACCESS_DENIED", Verdict::Fatal),
+    (516, "AUTHENTICATION_FAILED", Verdict::Fatal),
+];
+
+impl StoreError {
+    /// What to do about it.
+    pub fn verdict(&self) -> Verdict {
+        match self.kind {
+            Kind::Unanswered => Verdict::Away,
+            Kind::Unexpected => Verdict::Fatal,
+            Kind::Exception(code) => VERDICTS
+                .iter()
+                .find(|(known, _, _)| *known == code)
+                .map_or(Verdict::Retry, |(_, _, verdict)| *verdict),
+        }
+    }
+
+    /// ClickHouse's code, where the server gave one.
+    pub fn code(&self) -> Option<u32> {
+        match self.kind {
+            Kind::Exception(code) => Some(code),
+            Kind::Unanswered | Kind::Unexpected => None,
+        }
+    }
+
+    /// An answer that this version of Plaudit cannot read.
+    pub(crate) fn unexpected(detail: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Unexpected,
+            detail: detail.into(),
+        }
+    }
+
+    /// A request that was not answered within its time.
+    pub(crate) fn timed_out() -> Self {
+        Self {
+            kind: Kind::Unanswered,
+            detail: "no answer in time".to_owned(),
+        }
+    }
+}
+
+impl From<clickhouse::error::Error> for StoreError {
+    fn from(error: clickhouse::error::Error) -> Self {
+        use clickhouse::error::Error;
+
+        match error {
+            Error::BadResponse(text) => match exception(&text) {
+                Some((code, name)) => Self {
+                    kind: Kind::Exception(code),
+                    detail: name,
+                },
+                // A proxy's answer, or a server that is starting or going down.
+                None => Self {
+                    kind: Kind::Unanswered,
+                    detail: "an answer that is not ClickHouse's".to_owned(),
+                },
+            },
+            Error::Network(cause) => Self {
+                kind: Kind::Unanswered,
+                detail: root_cause(&*cause),
+            },
+            Error::TimedOut => Self::timed_out(),
+            Error::SchemaMismatch(_) | Error::InvalidColumnsHeader(_) => {
+                Self::unexpected("the columns of the answer do not match")
+            }
+            Error::RowNotFound => Self::unexpected("the answer has no rows"),
+            // The rest may quote data.
+            _ => Self::unexpected("the answer cannot be decoded"),
+        }
+    }
+}
+
+/// Code and name of `Code: 60. DB::Exception: … (UNKNOWN_TABLE) (version …)`.
+fn exception(text: &str) -> Option<(u32, String)> {
+    let (_, rest) = text.split_once("Code: ")?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    let code = digits.parse().ok()?;
+    let name = text
+        .rsplit('(')
+        .filter_map(|part| part.split_once(')').map(|(name, _)| name))
+        .find(|name| name.len() > 2 && name.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()))
+        .unwrap_or("exception");
+    Some((code, name.to_owned()))
+}
+
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Unanswered => write!(f, "ClickHouse did not answer: {}", self.detail),
+            Kind::Exception(code) => write!(f, "ClickHouse error {code} ({})", self.detail),
+            Kind::Unexpected => write!(f, "unexpected answer from ClickHouse: {}", self.detail),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+#[cfg(test)]
+mod tests {
+    use clickhouse::error::Error;
+
+    use super::*;
+
+    fn answered(text: &str) -> StoreError {
+        Error::BadResponse(text.to_owned()).into()
+    }
+
+    #[test]
+    fn p7_the_servers_text_is_not_kept() {
+        let error = answered(
+            "Code: 27. DB::Exception: Cannot parse input: expected ')' before: 'secret (TEXT)': (CANNOT_PARSE_INPUT_ASSERTION_FAILED) (version 26.7.3.1)",
+        );
+        assert_eq!(error.to_string(), "ClickHouse error 27 (CANNOT_PARSE_INPUT_ASSERTION_FAILED)");
+        assert_eq!(error.verdict(), Verdict::Poison);
+    }
+
+    #[test]
+    fn p6_verdicts_follow_the_table_and_unknown_codes_are_retried() {
+        let verdict = |code: u32| answered(&format!("Code: {code}. DB::Exception: x. (X_Y)")).verdict();
+        for (code, name, expected) in VERDICTS {
+            assert_eq!(verdict(*code), *expected, "{name}");
+        }
+        assert_eq!(verdict(241), Verdict::Retry, "MEMORY_LIMIT_EXCEEDED");
+        assert_eq!(verdict(252), Verdict::Retry, "TOO_MANY_PARTS");
+        assert_eq!(verdict(99_999), Verdict::Retry);
+        assert_eq!(answered("502 Bad Gateway").verdict(), Verdict::Away);
+        assert_eq!(StoreError::from(Error::TimedOut).verdict(), Verdict::Away);
+    }
+}

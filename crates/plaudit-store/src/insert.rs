@@ -1,0 +1,132 @@
+//! A block of rows on its way to a table.
+//!
+//! The rows are encoded and compressed once; every attempt sends the same bytes
+//! under the same token. `async_insert` is off: an answer means that the block
+//! is in the table, whole, and in the tables that views fill from it.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clickhouse::{Client, Compression};
+use lz4_flex::frame::FrameEncoder;
+
+use crate::{InsertCompression, Store, StoreError, changes, ledger, row};
+
+/// The tables that are written to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Table {
+    /// Puts, withdrawals and folds.
+    Feedback,
+    /// Patches and retractions.
+    Changes,
+    /// Outcomes of offsets.
+    Ledger,
+}
+
+/// Rows of one table in RowBinary, ready to be sent any number of times.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    table: Table,
+    body: Bytes,
+    compression: InsertCompression,
+    rows: usize,
+    token: String,
+}
+
+/// How much of the body is handed to the connection at a time.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+impl Table {
+    fn insert_sql(self) -> String {
+        let (name, columns) = match self {
+            Self::Feedback => ("feedback", row::COLUMNS),
+            Self::Changes => ("changes", changes::COLUMNS),
+            Self::Ledger => ("ledger", ledger::COLUMNS),
+        };
+        format!("INSERT INTO {{db}}.{name} ({columns}) FORMAT RowBinary")
+    }
+}
+
+impl Payload {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The bytes that go over the wire.
+    pub fn wire_bytes(&self) -> usize {
+        self.body.len()
+    }
+}
+
+impl Store {
+    /// Compresses `rows` rows of `table`, once for all attempts.
+    ///
+    /// The block's deduplication token is made from its content, so the same
+    /// rows are the same block in every process.
+    pub fn payload(&self, table: Table, rows: usize, data: Vec<u8>) -> Payload {
+        let token = format!("{:032x}", twox_hash::XxHash3_128::oneshot(&data));
+        let (body, compression) = match self.config().compression {
+            InsertCompression::None => (data, InsertCompression::None),
+            // Compressing to memory does not fail; if it did, plain bytes would do.
+            InsertCompression::Lz4 => match compress(&data) {
+                Ok(compressed) => (compressed, InsertCompression::Lz4),
+                Err(_) => (data, InsertCompression::None),
+            },
+        };
+        Payload {
+            table,
+            body: body.into(),
+            compression,
+            rows,
+            token,
+        }
+    }
+
+    /// Sends a block and waits until the server has it.
+    ///
+    /// # Errors
+    /// A failure with verdict `Away` may have been carried out: send the same
+    /// block again.
+    pub async fn insert(&self, payload: &Payload) -> Result<(), StoreError> {
+        let timeout = self.config().timeout;
+        tokio::time::timeout(timeout, self.insert_once(payload, timeout))
+            .await
+            .unwrap_or_else(|_| Err(StoreError::timed_out()))
+    }
+
+    async fn insert_once(&self, payload: &Payload, timeout: Duration) -> Result<(), StoreError> {
+        // The body is compressed already: the client is to leave it alone.
+        let client: Client = self.client().clone().with_compression(Compression::None);
+        let client = match payload.compression {
+            InsertCompression::None => client,
+            InsertCompression::Lz4 => client.with_header("Content-Encoding", "lz4"),
+        };
+        let seconds = timeout.as_secs().max(1).to_string();
+        let mut insert = client
+            .insert_formatted_with(self.named(&payload.table.insert_sql()))
+            .with_setting("async_insert", "0")
+            .with_setting("insert_deduplicate", "1")
+            .with_setting("insert_deduplication_token", &payload.token)
+            .with_setting("deduplicate_blocks_in_dependent_materialized_views", "1")
+            // One block, whatever its size: it is in the table whole or not at all.
+            .with_setting("max_insert_block_size", payload.rows.max(1).to_string())
+            .with_setting("min_insert_block_size_rows", "0")
+            .with_setting("min_insert_block_size_bytes", "0")
+            .with_setting("input_format_parallel_parsing", "0")
+            .with_setting("max_execution_time", seconds);
+        let mut rest = payload.body.clone();
+        while !rest.is_empty() {
+            let chunk = rest.split_to(CHUNK_BYTES.min(rest.len()));
+            insert.send(chunk).await?;
+        }
+        Ok(insert.end().await?)
+    }
+}
+
+fn compress(data: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = FrameEncoder::new(Vec::with_capacity(data.len() / 2));
+    encoder.write_all(data)?;
+    Ok(encoder.finish()?)
+}

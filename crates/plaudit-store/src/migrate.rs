@@ -1,0 +1,210 @@
+//! Numbered migrations, applied once and safe to apply again.
+
+use std::time::Duration;
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use crate::{Store, StoreError};
+
+/// The migrations, in order. Never change one that was released: add the next.
+const MIGRATIONS: &[(u32, &str, &str)] = &[
+    (1, "feedback", include_str!("../migrations/0001_feedback.sql")),
+    (2, "other_orders", include_str!("../migrations/0002_other_orders.sql")),
+    (3, "current", include_str!("../migrations/0003_current.sql")),
+];
+
+/// What `migrate` did.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Migrated {
+    /// The names of the migrations that were not there yet.
+    pub applied: Vec<&'static str>,
+    /// The schema's version now.
+    pub version: u32,
+}
+
+/// Why the schema is not what this binary needs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MigrateError {
+    /// A statement failed.
+    #[error("cannot apply migration `{name}`")]
+    Statement {
+        /// The migration.
+        name: &'static str,
+        /// Why.
+        source: StoreError,
+    },
+    /// The server could not be asked.
+    #[error("cannot read the schema's version")]
+    Version(#[source] StoreError),
+    /// A newer Plaudit made the schema.
+    #[error("the schema has version {found}, newer than the {known} this binary knows: upgrade it")]
+    Newer {
+        /// The schema's version.
+        found: u32,
+        /// This binary's.
+        known: u32,
+    },
+    /// The schema is older, or not there.
+    #[error("the schema has version {found} and this binary needs {known}: run `plaudit migrate`")]
+    Older {
+        /// The schema's version, 0 when there is none.
+        found: u32,
+        /// This binary's.
+        known: u32,
+    },
+}
+
+/// How much longer than the feedback it hides a tombstone stays.
+const TOMBSTONE_MARGIN: Duration = Duration::from_secs(30 * 24 * 3600);
+
+impl Store {
+    /// The version of the schema that this binary needs.
+    pub const SCHEMA_VERSION: u32 = {
+        let mut highest = 0;
+        let mut index = 0;
+        while index < MIGRATIONS.len() {
+            #[expect(clippy::indexing_slicing, reason = "below the length, in a constant")]
+            let (version, _, _) = MIGRATIONS[index];
+            highest = version;
+            index += 1;
+        }
+        highest
+    };
+
+    /// Makes the database and brings its tables to this binary's version.
+    ///
+    /// Safe to run again, and by several at once: every statement is idempotent.
+    ///
+    /// # Errors
+    /// Names the migration that failed; those before it are in place.
+    pub async fn migrate(&self) -> Result<Migrated, MigrateError> {
+        let failed = |name| move |source: StoreError| MigrateError::Statement { name, source };
+        self.execute("CREATE DATABASE IF NOT EXISTS {db}").await.map_err(failed("database"))?;
+        let versions = "CREATE TABLE IF NOT EXISTS {db}.migrations
+            (version UInt32, name String, applied_at DateTime DEFAULT now())
+            ENGINE = ReplacingMergeTree ORDER BY version";
+        self.execute(versions).await.map_err(failed("migrations"))?;
+
+        let found = self.schema_version().await?;
+        if found > Self::SCHEMA_VERSION {
+            return Err(MigrateError::Newer {
+                found,
+                known: Self::SCHEMA_VERSION,
+            });
+        }
+        let mut applied = Vec::new();
+        for (version, name, sql) in MIGRATIONS.iter().filter(|(version, ..)| *version > found) {
+            for statement in statements(sql) {
+                self.execute(&statement).await.map_err(failed(name))?;
+            }
+            let record = format!("INSERT INTO {{db}}.migrations (version, name) VALUES ({version}, '{name}')");
+            self.execute(&record).await.map_err(failed(name))?;
+            applied.push(*name);
+        }
+        self.apply_retention().await.map_err(failed("retention"))?;
+        Ok(Migrated {
+            applied,
+            version: Self::SCHEMA_VERSION,
+        })
+    }
+
+    /// Checks that the schema is the one that this binary was built for.
+    ///
+    /// # Errors
+    /// [`MigrateError::Older`] or [`MigrateError::Newer`] say what to do.
+    pub async fn check_schema(&self) -> Result<(), MigrateError> {
+        let known = Self::SCHEMA_VERSION;
+        match self.schema_version().await? {
+            found if found > known => Err(MigrateError::Newer { found, known }),
+            found if found < known => Err(MigrateError::Older { found, known }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn schema_version(&self) -> Result<u32, MigrateError> {
+        #[derive(Deserialize, Row)]
+        struct Version {
+            version: u32,
+        }
+
+        const UNKNOWN_TABLE: u32 = 60;
+        const UNKNOWN_DATABASE: u32 = 81;
+
+        let answer = self
+            .query("SELECT max(version) AS version FROM {db}.migrations")
+            .fetch_one::<Version>()
+            .await
+            .map_err(StoreError::from);
+        match answer {
+            Ok(row) => Ok(row.version),
+            Err(error) if matches!(error.code(), Some(UNKNOWN_TABLE | UNKNOWN_DATABASE)) => Ok(0),
+            Err(error) => Err(MigrateError::Version(error)),
+        }
+    }
+
+    /// Sets or removes the TTLs. What hides a feedback outlives it, and a
+    /// retraction is kept for good.
+    async fn apply_retention(&self) -> Result<(), StoreError> {
+        let kept = self.config().retention;
+        let until = |column: &str, kept: Duration, condition: &str| {
+            format!("toDateTime({column}) + INTERVAL {} SECOND DELETE WHERE {condition}", kept.as_secs())
+        };
+        for (table, deleted) in [
+            ("feedback", Some("is_deleted")),
+            ("feedback_by_metric", Some("is_deleted")),
+            ("feedback_by_tag", Some("is_deleted")),
+            ("changes", None),
+        ] {
+            let current = self.query("SELECT create_table_query LIKE '%TTL%' FROM system.tables WHERE database = ? AND name = ?");
+            let has_ttl: u8 = current.bind(&self.config().database).bind(table).fetch_one().await?;
+            let statement = match (kept, deleted) {
+                (Some(kept), Some(deleted)) => format!(
+                    "ALTER TABLE {{db}}.{table} MODIFY TTL {}, {}",
+                    until("received_at", kept, &format!("{deleted} = 0")),
+                    until("received_at", kept + TOMBSTONE_MARGIN, &format!("{deleted} = 1")),
+                ),
+                (Some(kept), None) => format!(
+                    "ALTER TABLE {{db}}.{table} MODIFY TTL {}",
+                    until("received_at", kept + TOMBSTONE_MARGIN, "kind = 'patch'"),
+                ),
+                (None, _) if has_ttl != 0 => format!("ALTER TABLE {{db}}.{table} REMOVE TTL"),
+                (None, _) => continue,
+            };
+            self.execute(&statement).await?;
+        }
+        Ok(())
+    }
+
+    async fn execute(&self, sql: &str) -> Result<(), StoreError> {
+        // Not a template for the client: a `?` in a comment is just that.
+        Ok(self.client().query_raw(&self.named(sql)).execute().await?)
+    }
+}
+
+/// The statements of a migration, with its placeholder in the form of
+/// [`Store::named`]. Comments stand on lines of their own.
+fn statements(sql: &str) -> Vec<String> {
+    let code: Vec<&str> = sql.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    let code = code.join("\n").replace("{database}", "{db}");
+    let statements = code.split(";\n").map(|statement| statement.trim().trim_end_matches(';'));
+    statements.filter(|statement| !statement.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_numbered_without_gaps_and_idempotent() {
+        for (index, (version, name, sql)) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(usize::try_from(*version).unwrap(), index + 1, "{name}");
+            for statement in statements(sql) {
+                assert!(statement.contains("IF NOT EXISTS {db}."), "{name}: {statement}");
+            }
+        }
+        assert_eq!(statements(MIGRATIONS[0].2).len(), 3);
+        assert_eq!(Store::SCHEMA_VERSION, 3);
+    }
+}

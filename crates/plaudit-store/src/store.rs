@@ -1,0 +1,66 @@
+//! The connection that every query and insert goes through.
+
+use std::fmt;
+
+use clickhouse::{Client, Compression};
+
+use crate::{ClickhouseConfig, InsertCompression, StoreError};
+
+/// A ClickHouse server and a database on it. Cloning shares the connections.
+#[derive(Clone)]
+pub struct Store {
+    client: Client,
+    config: ClickhouseConfig,
+}
+
+impl Store {
+    /// A store that connects when it is first asked something.
+    pub fn new(config: ClickhouseConfig) -> Self {
+        let client = Client::default()
+            .with_url(&config.url)
+            .with_user(&config.user)
+            .with_password(config.password.expose())
+            .with_compression(match config.compression {
+                InsertCompression::None => Compression::None,
+                InsertCompression::Lz4 => Compression::Lz4,
+            })
+            // Queries name `{database}.table` themselves, so that `migrate` can
+            // speak to a server on which the database is not made yet.
+            .with_product_info("plaudit", env!("CARGO_PKG_VERSION"));
+        Self { client, config }
+    }
+
+    /// How the server is reached.
+    pub fn config(&self) -> &ClickhouseConfig {
+        &self.config
+    }
+
+    /// Asks the server whether it answers at all.
+    ///
+    /// # Errors
+    /// [`StoreError`] with verdict `Away` when nothing answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.query("SELECT 1").fetch_one::<u8>().await?;
+        Ok(())
+    }
+
+    /// A query in which `{db}` stands for the database.
+    pub(crate) fn query(&self, sql: &str) -> clickhouse::query::Query {
+        self.client.query(&self.named(sql))
+    }
+
+    /// SQL with `{db}` replaced by the database's name, which is a plain word.
+    pub(crate) fn named(&self, sql: &str) -> String {
+        sql.replace("{db}", &self.config.database)
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("url", &self.config.url).finish_non_exhaustive()
+    }
+}
