@@ -87,6 +87,15 @@ impl<T> Edit<T> {
         }
     }
 
+    /// The same edit with other content.
+    pub fn map<U>(self, content: impl FnOnce(T) -> U) -> Edit<U> {
+        match self {
+            Self::Keep => Edit::Keep,
+            Self::Clear => Edit::Clear,
+            Self::Set(old) => Edit::Set(content(old)),
+        }
+    }
+
     /// Carries the edit out on an optional field.
     pub fn apply(self, field: &mut Option<T>) {
         match self {
@@ -128,6 +137,26 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Edit<T> {
 // === impl Patch ===
 
 impl<'a> Patch<'a> {
+    /// Detaches the patch from the bytes it borrows.
+    pub fn into_owned(self) -> Patch<'static> {
+        Patch {
+            target: self.target.map(Target::into_owned),
+            value: self.value.map(Value::into_owned),
+            score: self.score,
+            weight: self.weight,
+            comment: self.comment.map(Text::into_owned),
+            correction: self.correction.map(Json::into_owned),
+            tags: self.tags.map(Tags::into_owned),
+            metadata: self.metadata.map(Json::into_owned),
+            rater: self.rater.map(Text::into_owned),
+            source: self.source.map(Source::into_owned),
+            group_id: self.group_id.map(Text::into_owned),
+            experiment_id: self.experiment_id.map(Text::into_owned),
+            session_id: self.session_id.map(Text::into_owned),
+            created_at: self.created_at,
+        }
+    }
+
     /// Carries the patch out.
     pub fn apply(self, feedback: &mut Feedback<'a>) {
         self.target.apply(&mut feedback.target);

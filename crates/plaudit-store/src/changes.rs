@@ -122,7 +122,12 @@ impl Store {
                 SELECT project, id FROM {{db}}.feedback WHERE topic = ? AND {})",
             in_ranges(ranges)
         );
-        let rows: Vec<RawId> = self.query(&sql).bind(since.0).bind(topic).fetch_all().await?;
+        let rows: Vec<RawId> = self
+            .query(&sql)
+            .bind(since.0)
+            .bind(topic)
+            .fetch_all()
+            .await?;
         Ok(rows.into_iter().map(|row| (row.project, row.id)).collect())
     }
 
@@ -168,7 +173,11 @@ impl From<RawChange> for Change {
             topic: row.topic,
             partition: row.partition,
             offset: row.offset,
-            kind: if row.kind == 2 { ChangeKind::Retract } else { ChangeKind::Patch },
+            kind: if row.kind == 2 {
+                ChangeKind::Retract
+            } else {
+                ChangeKind::Patch
+            },
             version_time: Micros(row.version_time),
             received_at: Micros(row.received_at),
             record: row.record,

@@ -65,7 +65,9 @@ impl ClickhouseConfig {
             problems.push("clickhouse.url: must begin with http:// or https://".to_owned());
         }
         let mut letters = self.database.chars();
-        let starts_well = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        let starts_well = letters
+            .next()
+            .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
         if !starts_well || !letters.all(|c| c.is_ascii_alphanumeric() || c == '_') {
             // It is written into DDL, which takes no parameters.
             problems.push("clickhouse.database: must be letters, digits and _".to_owned());
@@ -92,6 +94,9 @@ mod tests {
         };
         let keys: Vec<_> = config.problems();
         assert_eq!(keys.len(), 3);
-        assert!(keys.iter().all(|problem| problem.starts_with("clickhouse.")));
+        assert!(
+            keys.iter()
+                .all(|problem| problem.starts_with("clickhouse."))
+        );
     }
 }

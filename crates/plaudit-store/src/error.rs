@@ -58,7 +58,11 @@ const VERDICTS: &[(u32, &str, Verdict)] = &[
     (128, "TOO_LARGE_ARRAY_SIZE", Verdict::Poison),
     (131, "TOO_LARGE_STRING_SIZE", Verdict::Poison),
     (321, "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE", Verdict::Poison),
-    (349, "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN", Verdict::Poison),
+    (
+        349,
+        "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
+        Verdict::Poison,
+    ),
     (376, "CANNOT_PARSE_UUID", Verdict::Poison),
     (395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO", Verdict::Poison),
     (407, "DECIMAL_OVERFLOW", Verdict::Poison),
@@ -167,7 +171,12 @@ fn exception(text: &str) -> Option<(u32, String)> {
     let name = text
         .rsplit('(')
         .filter_map(|part| part.split_once(')').map(|(name, _)| name))
-        .find(|name| name.len() > 2 && name.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()))
+        .find(|name| {
+            name.len() > 2
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit())
+        })
         .unwrap_or("exception");
     Some((code, name.to_owned()))
 }
@@ -207,13 +216,17 @@ mod tests {
         let error = answered(
             "Code: 27. DB::Exception: Cannot parse input: expected ')' before: 'secret (TEXT)': (CANNOT_PARSE_INPUT_ASSERTION_FAILED) (version 26.7.3.1)",
         );
-        assert_eq!(error.to_string(), "ClickHouse error 27 (CANNOT_PARSE_INPUT_ASSERTION_FAILED)");
+        assert_eq!(
+            error.to_string(),
+            "ClickHouse error 27 (CANNOT_PARSE_INPUT_ASSERTION_FAILED)"
+        );
         assert_eq!(error.verdict(), Verdict::Poison);
     }
 
     #[test]
     fn p6_verdicts_follow_the_table_and_unknown_codes_are_retried() {
-        let verdict = |code: u32| answered(&format!("Code: {code}. DB::Exception: x. (X_Y)")).verdict();
+        let verdict =
+            |code: u32| answered(&format!("Code: {code}. DB::Exception: x. (X_Y)")).verdict();
         for (code, name, expected) in VERDICTS {
             assert_eq!(verdict(*code), *expected, "{name}");
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clickhouse::{Client, Compression};
 use lz4_flex::frame::FrameEncoder;
+use uuid::Uuid;
 
 use crate::{InsertCompression, Store, StoreError, changes, ledger, row};
 
@@ -54,6 +55,11 @@ impl Payload {
         self.rows
     }
 
+    /// What the id of every query that sends this block begins with.
+    fn query_prefix(&self) -> String {
+        format!("plaudit-{}-", self.token)
+    }
+
     /// The bytes that go over the wire.
     pub fn wire_bytes(&self) -> usize {
         self.body.len()
@@ -65,14 +71,14 @@ impl Store {
     ///
     /// The block's deduplication token is made from its content, so the same
     /// rows are the same block in every process.
-    pub fn payload(&self, table: Table, rows: usize, data: Vec<u8>) -> Payload {
-        let token = format!("{:032x}", twox_hash::XxHash3_128::oneshot(&data));
+    pub fn payload(&self, table: Table, rows: usize, data: &[u8]) -> Payload {
+        let token = format!("{:032x}", twox_hash::XxHash3_128::oneshot(data));
         let (body, compression) = match self.config().compression {
-            InsertCompression::None => (data, InsertCompression::None),
+            InsertCompression::None => (data.to_vec(), InsertCompression::None),
             // Compressing to memory does not fail; if it did, plain bytes would do.
-            InsertCompression::Lz4 => match compress(&data) {
+            InsertCompression::Lz4 => match compress(data) {
                 Ok(compressed) => (compressed, InsertCompression::Lz4),
-                Err(_) => (data, InsertCompression::None),
+                Err(_) => (data.to_vec(), InsertCompression::None),
             },
         };
         Payload {
@@ -96,6 +102,20 @@ impl Store {
             .unwrap_or_else(|_| Err(StoreError::timed_out()))
     }
 
+    /// Ends every attempt at this block that is still running, and waits until
+    /// it has ended: after this none of them can land.
+    ///
+    /// # Errors
+    /// See [`StoreError::verdict`].
+    pub async fn kill(&self, payload: &Payload) -> Result<(), StoreError> {
+        let sql = "KILL QUERY WHERE startsWith(query_id, ?) SYNC";
+        Ok(self
+            .query(sql)
+            .bind(payload.query_prefix())
+            .execute()
+            .await?)
+    }
+
     async fn insert_once(&self, payload: &Payload, timeout: Duration) -> Result<(), StoreError> {
         // The body is compressed already: the client is to leave it alone.
         let client: Client = self.client().clone().with_compression(Compression::None);
@@ -106,6 +126,10 @@ impl Store {
         let seconds = timeout.as_secs().max(1).to_string();
         let mut insert = client
             .insert_formatted_with(self.named(&payload.table.insert_sql()))
+            .with_setting(
+                "query_id",
+                format!("{}{}", payload.query_prefix(), Uuid::now_v7()),
+            )
             .with_setting("async_insert", "0")
             .with_setting("insert_deduplicate", "1")
             .with_setting("insert_deduplication_token", &payload.token)

@@ -128,8 +128,13 @@ impl Store {
                         ORDER BY first, last ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) + 1 AS gap
                     FROM {db}.ledger WHERE topic = ? AND partition = ? AND last >= ?))
             GROUP BY island ORDER BY first";
-        let spans: Vec<Span> =
-            self.query(sql).bind(topic).bind(partition).bind(start).fetch_all().await?;
+        let spans: Vec<Span> = self
+            .query(sql)
+            .bind(topic)
+            .bind(partition)
+            .bind(start)
+            .fetch_all()
+            .await?;
         let prefix = spans
             .iter()
             .take_while(|span| span.first <= start)
@@ -160,7 +165,9 @@ impl Store {
             let covering = self.ledger_overlapping(topic, &asked).await?;
             let settled = |offset: i64| {
                 covering.iter().any(|range| {
-                    range.outcome > Outcome::Pending && range.first <= offset && offset <= range.last
+                    range.outcome > Outcome::Pending
+                        && range.first <= offset
+                        && offset <= range.last
                 })
             };
             for range in run {
@@ -186,7 +193,10 @@ impl Store {
         let sql = "SELECT partition, toUnixTimestamp64Milli(max(max_timestamp)) AS timestamp
             FROM {db}.ledger WHERE topic = ? GROUP BY partition";
         let rows: Vec<Reached> = self.query(sql).bind(topic).fetch_all().await?;
-        Ok(rows.into_iter().map(|row| (row.partition, row.timestamp)).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.partition, row.timestamp))
+            .collect())
     }
 
     async fn ranges(&self, sql: &str, topic: &str) -> Result<Vec<LedgerRange>, StoreError> {
@@ -227,8 +237,11 @@ const RANGES_A_QUERY: usize = 500;
 pub(crate) fn in_ranges(ranges: &[(i32, i64, i64)]) -> String {
     let mut condition = String::from("(0");
     for (partition, first, last) in ranges {
-        write!(condition, " OR (partition = {partition} AND offset BETWEEN {first} AND {last})")
-            .unwrap_or_default();
+        write!(
+            condition,
+            " OR (partition = {partition} AND offset BETWEEN {first} AND {last})"
+        )
+        .unwrap_or_default();
     }
     condition.push(')');
     condition
@@ -250,7 +263,14 @@ mod tests {
             max_timestamp: 0,
         };
         let (mut one, mut three) = (Vec::new(), Vec::new());
-        encode_range(&mut one, "t", &LedgerRange { last: 5, ..range.clone() });
+        encode_range(
+            &mut one,
+            "t",
+            &LedgerRange {
+                last: 5,
+                ..range.clone()
+            },
+        );
         encode_range(&mut three, "t", &range);
         assert_eq!(three.len(), 3 * one.len());
     }

@@ -9,8 +9,16 @@ use crate::{Store, StoreError};
 
 /// The migrations, in order. Never change one that was released: add the next.
 const MIGRATIONS: &[(u32, &str, &str)] = &[
-    (1, "feedback", include_str!("../migrations/0001_feedback.sql")),
-    (2, "other_orders", include_str!("../migrations/0002_other_orders.sql")),
+    (
+        1,
+        "feedback",
+        include_str!("../migrations/0001_feedback.sql"),
+    ),
+    (
+        2,
+        "other_orders",
+        include_str!("../migrations/0002_other_orders.sql"),
+    ),
     (3, "current", include_str!("../migrations/0003_current.sql")),
 ];
 
@@ -81,7 +89,9 @@ impl Store {
     /// Names the migration that failed; those before it are in place.
     pub async fn migrate(&self) -> Result<Migrated, MigrateError> {
         let failed = |name| move |source: StoreError| MigrateError::Statement { name, source };
-        self.execute("CREATE DATABASE IF NOT EXISTS {db}").await.map_err(failed("database"))?;
+        self.execute("CREATE DATABASE IF NOT EXISTS {db}")
+            .await
+            .map_err(failed("database"))?;
         let versions = "CREATE TABLE IF NOT EXISTS {db}.migrations
             (version UInt32, name String, applied_at DateTime DEFAULT now())
             ENGINE = ReplacingMergeTree ORDER BY version";
@@ -99,7 +109,9 @@ impl Store {
             for statement in statements(sql) {
                 self.execute(&statement).await.map_err(failed(name))?;
             }
-            let record = format!("INSERT INTO {{db}}.migrations (version, name) VALUES ({version}, '{name}')");
+            let record = format!(
+                "INSERT INTO {{db}}.migrations (version, name) VALUES ({version}, '{name}')"
+            );
             self.execute(&record).await.map_err(failed(name))?;
             applied.push(*name);
         }
@@ -149,7 +161,10 @@ impl Store {
     async fn apply_retention(&self) -> Result<(), StoreError> {
         let kept = self.config().retention;
         let until = |column: &str, kept: Duration, condition: &str| {
-            format!("toDateTime({column}) + INTERVAL {} SECOND DELETE WHERE {condition}", kept.as_secs())
+            format!(
+                "toDateTime({column}) + INTERVAL {} SECOND DELETE WHERE {condition}",
+                kept.as_secs()
+            )
         };
         for (table, deleted) in [
             ("feedback", Some("is_deleted")),
@@ -158,12 +173,20 @@ impl Store {
             ("changes", None),
         ] {
             let current = self.query("SELECT create_table_query LIKE '%TTL%' FROM system.tables WHERE database = ? AND name = ?");
-            let has_ttl: u8 = current.bind(&self.config().database).bind(table).fetch_one().await?;
+            let has_ttl: u8 = current
+                .bind(&self.config().database)
+                .bind(table)
+                .fetch_one()
+                .await?;
             let statement = match (kept, deleted) {
                 (Some(kept), Some(deleted)) => format!(
                     "ALTER TABLE {{db}}.{table} MODIFY TTL {}, {}",
                     until("received_at", kept, &format!("{deleted} = 0")),
-                    until("received_at", kept + TOMBSTONE_MARGIN, &format!("{deleted} = 1")),
+                    until(
+                        "received_at",
+                        kept + TOMBSTONE_MARGIN,
+                        &format!("{deleted} = 1")
+                    ),
                 ),
                 (Some(kept), None) => format!(
                     "ALTER TABLE {{db}}.{table} MODIFY TTL {}",
@@ -186,10 +209,18 @@ impl Store {
 /// The statements of a migration, with its placeholder in the form of
 /// [`Store::named`]. Comments stand on lines of their own.
 fn statements(sql: &str) -> Vec<String> {
-    let code: Vec<&str> = sql.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    let code: Vec<&str> = sql
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .collect();
     let code = code.join("\n").replace("{database}", "{db}");
-    let statements = code.split(";\n").map(|statement| statement.trim().trim_end_matches(';'));
-    statements.filter(|statement| !statement.is_empty()).map(str::to_owned).collect()
+    let statements = code
+        .split(";\n")
+        .map(|statement| statement.trim().trim_end_matches(';'));
+    statements
+        .filter(|statement| !statement.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -201,7 +232,10 @@ mod tests {
         for (index, (version, name, sql)) in MIGRATIONS.iter().enumerate() {
             assert_eq!(usize::try_from(*version).unwrap(), index + 1, "{name}");
             for statement in statements(sql) {
-                assert!(statement.contains("IF NOT EXISTS {db}."), "{name}: {statement}");
+                assert!(
+                    statement.contains("IF NOT EXISTS {db}."),
+                    "{name}: {statement}"
+                );
             }
         }
         assert_eq!(statements(MIGRATIONS[0].2).len(), 3);

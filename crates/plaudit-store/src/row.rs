@@ -7,9 +7,7 @@
 //!
 //! Format: <https://clickhouse.com/docs/interfaces/formats/RowBinary>.
 
-use plaudit_event::{
-    Dialect, Feedback, Micros, RowVersion, Source, Tags, TargetKind, ValueType,
-};
+use plaudit_event::{Dialect, Feedback, Micros, RowVersion, Source, Tags, TargetKind, ValueType};
 use uuid::Uuid;
 
 use crate::rows::CurrentRow;
@@ -81,9 +79,15 @@ pub fn encode_feedback(
     }
     out.extend_from_slice(&feedback.weight.to_le_bytes());
     string(out, feedback.comment.as_deref().unwrap_or_default());
-    string(out, feedback.correction.as_ref().map_or("", |json| json.get()));
+    string(
+        out,
+        feedback.correction.as_ref().map_or("", |json| json.get()),
+    );
     tags(out, &feedback.tags);
-    string(out, feedback.metadata.as_ref().map_or("", |json| json.get()));
+    string(
+        out,
+        feedback.metadata.as_ref().map_or("", |json| json.get()),
+    );
     string(out, feedback.rater.as_deref().unwrap_or_default());
     source(out, feedback.source.as_ref());
     string(out, feedback.group_id.as_deref().unwrap_or_default());
@@ -114,7 +118,14 @@ impl CurrentRow {
             partition: self.partition,
             offset: self.offset,
         };
-        encode_feedback(out, &self.project, &self.feedback, version, is_deleted, position);
+        encode_feedback(
+            out,
+            &self.project,
+            &self.feedback,
+            version,
+            is_deleted,
+            position,
+        );
     }
 }
 
@@ -226,7 +237,10 @@ mod tests {
             let mut out = Vec::new();
             leb128(&mut out, number);
             assert_eq!(out.len(), leb128_len(number), "{number}");
-            let read = out.iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+            let read = out
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
             assert_eq!(read, number);
         }
     }
@@ -242,12 +256,19 @@ mod tests {
         };
         let row = |feedback: &Feedback<'_>, offset| {
             let mut out = Vec::new();
-            let identity =
-                encode_feedback(&mut out, "p", feedback, RowVersion::new(Micros(5), 0), false, position(offset));
+            let identity = encode_feedback(
+                &mut out,
+                "p",
+                feedback,
+                RowVersion::new(Micros(5), 0),
+                false,
+                position(offset),
+            );
             assert_eq!(identity, identity_len("p", &feedback.trace_id));
             (out.clone(), out[..identity].to_vec())
         };
-        let feedback = Feedback::new(Uuid::from_u128(7), "trace", "m").with_value(Value::of(&1).unwrap());
+        let feedback =
+            Feedback::new(Uuid::from_u128(7), "trace", "m").with_value(Value::of(&1).unwrap());
         let other = Feedback::new(Uuid::from_u128(7), "other", "m");
         assert_ne!(row(&feedback, 1).0, row(&feedback, 2).0);
         assert_eq!(row(&feedback, 1).1, row(&feedback, 2).1);

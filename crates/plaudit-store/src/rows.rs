@@ -110,7 +110,12 @@ impl Store {
                 UNION ALL
                 SELECT offset FROM {db}.changes WHERE topic = ? AND partition = ? AND offset >= ?)";
         let query = self.query(sql).bind(topic).bind(partition).bind(from);
-        Ok(query.bind(topic).bind(partition).bind(from).fetch_one().await?)
+        Ok(query
+            .bind(topic)
+            .bind(partition)
+            .bind(from)
+            .fetch_one()
+            .await?)
     }
 
     /// The current rows of these feedbacks, in every trace that has them
@@ -149,7 +154,10 @@ impl Store {
 /// `(?, toUUID('…')), …`: a project is the client's text and is bound, an id is
 /// not text at all.
 pub(crate) fn id_list(ids: &[(String, Uuid)]) -> String {
-    let items: Vec<String> = ids.iter().map(|(_, id)| format!("(?, toUUID('{id}'))")).collect();
+    let items: Vec<String> = ids
+        .iter()
+        .map(|(_, id)| format!("(?, toUUID('{id}'))"))
+        .collect();
     items.join(", ")
 }
 

@@ -61,6 +61,8 @@ impl Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("url", &self.config.url).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("url", &self.config.url)
+            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,334 @@
+//! The thread that polls Kafka, fills batches and commits (PROTOCOL: step 7).
+//!
+//! It never stops polling for long, since that is what keeps the sink in its
+//! group: batches go through their steps on the runtime, and when all of them are
+//! under way and the next one is full, the partitions are paused (**P5**).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use plaudit_event::codec::VERSION_HEADER;
+use plaudit_kafka::{ConsumeError, GroupConsumer, KafkaError, Message};
+use plaudit_service::Readiness;
+use plaudit_store::MigrateError;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::{Batch, Incoming, Newer, Position};
+use crate::metrics;
+use crate::offsets::Offsets;
+use crate::steps::{Steps, Stop, now_millis};
+
+mod assignment;
+
+/// Why the sink ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// A client could not be made, or a partition not be started.
+    #[error("cannot use Kafka")]
+    Kafka(#[from] KafkaError),
+    /// Kafka ended the consumer.
+    #[error("cannot read the topic")]
+    Consume(#[source] ConsumeError),
+    /// Retention overtook the sink, or the topic was made anew: records are gone.
+    #[error(
+        "the next records to store are no longer in the log ({0}): they expired before they were \
+         stored; reset the group `kafka.group` to go on without them"
+    )]
+    Overtaken(String),
+    /// The schema is not this binary's.
+    #[error("cannot use the schema")]
+    Schema(#[source] MigrateError),
+    /// A step must not go on.
+    #[error(transparent)]
+    Stop(#[from] Stop),
+    /// The polling thread could not be started, or panicked.
+    #[error("the polling thread failed: {0}")]
+    Thread(String),
+}
+
+/// The open batch, those under way, and what may be committed.
+pub(crate) struct Work {
+    steps: Arc<Steps>,
+    handle: Handle,
+    readiness: Readiness,
+    stop: CancellationToken,
+    batch: Batch,
+    under_way: JoinSet<(u64, Result<(), Stop>)>,
+    /// Batches under way: how many records, and the oldest's timestamp.
+    sizes: BTreeMap<u64, (usize, i64)>,
+    offsets: Offsets,
+    /// Partitions that were assigned and have no start yet, with what is committed.
+    unstarted: BTreeMap<i32, Option<i64>>,
+    /// Per partition, the highest offset that was stored before this sink had it.
+    read_back_until: BTreeMap<i32, i64>,
+    /// Partitions whose next record was written by a newer Plaudit.
+    held: BTreeSet<i32>,
+    paused: bool,
+    next_start: Instant,
+    next_commit: Instant,
+    next_report: Instant,
+}
+
+/// How long a full sink waits before it pauses: pausing makes Kafka's client
+/// throw away what it has fetched, so it is for standstill, not for bursts.
+const BEFORE_PAUSE: Duration = Duration::from_secs(1);
+/// The longest poll: bounds how late an ended batch or a stop signal is seen.
+const POLL: Duration = Duration::from_millis(20);
+/// Between two commits. What is not committed is read again after a crash.
+const COMMIT: Duration = Duration::from_millis(250);
+/// Between two attempts at starting partitions, and two reports of lag.
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Work {
+    pub(crate) fn new(
+        steps: Arc<Steps>,
+        handle: Handle,
+        readiness: Readiness,
+        stop: CancellationToken,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            steps,
+            handle,
+            readiness,
+            stop,
+            batch: Batch::default(),
+            under_way: JoinSet::new(),
+            sizes: BTreeMap::new(),
+            offsets: Offsets::default(),
+            unstarted: BTreeMap::new(),
+            read_back_until: BTreeMap::new(),
+            held: BTreeSet::new(),
+            paused: false,
+            next_start: now,
+            next_commit: now,
+            next_report: now,
+        }
+    }
+
+    /// Polls until the stop signal, then drains within `sink.drain`.
+    pub(crate) fn run(mut self, consumer: GroupConsumer) -> Result<(), SinkError> {
+        let result = self.poll_until_stopped(&consumer);
+        if result.is_ok() {
+            // Gives the partitions back, which drains and commits.
+            consumer.close(&mut self);
+        }
+        result
+    }
+
+    fn poll_until_stopped(&mut self, consumer: &GroupConsumer) -> Result<(), SinkError> {
+        while !self.stop.is_cancelled() {
+            self.reap()?;
+            self.start_partitions(consumer)?;
+            self.commit_when_due(consumer);
+            self.report(consumer);
+            if self.is_due() {
+                self.dispatch_or_pause(consumer)?;
+            }
+            match consumer.poll(self.poll_timeout(), self) {
+                Some(Ok(message)) => self.push(consumer, &message)?,
+                Some(Err(error)) => self.on_error(error)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, consumer: &GroupConsumer, message: &Message<'_>) -> Result<(), SinkError> {
+        let partition = message.partition();
+        if self.held.contains(&partition) {
+            return Ok(());
+        }
+        let record = Incoming {
+            position: Position {
+                partition,
+                offset: message.offset(),
+                timestamp: message.timestamp_ms().unwrap_or(0),
+            },
+            key: message.key().unwrap_or_default(),
+            payload: message.payload().unwrap_or_default(),
+        };
+        let header = || {
+            let text = std::str::from_utf8(message.header(VERSION_HEADER)?).ok()?;
+            text.parse().ok()
+        };
+        if let Err(Newer(version)) = self.batch.push(&self.steps.topic, record, header) {
+            // An upgrade is under way: the next binary reads on from here.
+            tracing::error!(
+                kafka.partition = partition,
+                kafka.offset = message.offset(),
+                version,
+                "record is of a newer version: partition held until this sink is upgraded"
+            );
+            self.held.insert(partition);
+            self.readiness
+                .block("upgrade", format!("records of version {version} are held"));
+            consumer.pause(&[partition])?;
+        }
+        Ok(())
+    }
+
+    /// Whether the open batch is to be closed.
+    fn is_due(&self) -> bool {
+        let limits = &self.steps.config.batch;
+        self.batch.len() >= limits.max_rows
+            || self.batch.bytes() >= limits.max_bytes
+            || self
+                .batch
+                .opened_at
+                .is_some_and(|at| at.elapsed() >= limits.max_age)
+    }
+
+    fn poll_timeout(&self) -> Duration {
+        let age = self.batch.opened_at.map(|at| at.elapsed());
+        let left = age.map_or(POLL, |age| {
+            self.steps.config.batch.max_age.saturating_sub(age)
+        });
+        // A batch that is due and cannot begin is no reason to spin.
+        if left.is_zero() { POLL } else { left.min(POLL) }
+    }
+
+    fn dispatch_or_pause(&mut self, consumer: &GroupConsumer) -> Result<(), SinkError> {
+        if !self.has_room() && !self.paused {
+            self.wait_for_one(BEFORE_PAUSE)?;
+        }
+        if self.has_room() {
+            self.dispatch();
+            if self.paused {
+                let mut owned = consumer.owned();
+                owned.retain(|partition| {
+                    !self.held.contains(partition) && !self.unstarted.contains_key(partition)
+                });
+                consumer.resume(&owned)?;
+                self.paused = false;
+            }
+        } else if !self.paused {
+            tracing::warn!(
+                batches = self.under_way.len(),
+                "every batch is under way: partitions paused"
+            );
+            consumer.pause(&consumer.owned())?;
+            self.paused = true;
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.under_way.len() < self.steps.config.max_in_flight
+    }
+
+    /// Sends the open batch on its way through the steps.
+    fn dispatch(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let room = (self.batch.puts.len(), self.batch.all_rows().len());
+        let batch = std::mem::replace(&mut self.batch, Batch::with_capacity(room.0, room.1));
+        let age = batch.opened_at.map(|at| at.elapsed()).unwrap_or_default();
+        metrics::batch_closed(batch.len(), age);
+        let ranges = batch.ranges();
+        let read_back = ranges.iter().any(|(partition, first, _)| {
+            self.read_back_until
+                .get(partition)
+                .is_some_and(|until| first <= until)
+        });
+        let oldest = batch.spans.values().map(|span| span.min_timestamp).min();
+        let number = self.offsets.begin(&ranges);
+        self.sizes
+            .insert(number, (batch.len(), oldest.unwrap_or_default()));
+        let steps = Arc::clone(&self.steps);
+        let carry_out = async move {
+            let result = steps.carry_out(&batch, read_back).await;
+            (number, result.map(drop))
+        };
+        self.under_way.spawn_on(carry_out, &self.handle);
+    }
+
+    /// Takes note of the batches that have ended.
+    fn reap(&mut self) -> Result<(), SinkError> {
+        while let Some(ended) = self.under_way.try_join_next() {
+            self.settle(ended)?;
+        }
+        Ok(())
+    }
+
+    fn wait_for_one(&mut self, at_most: Duration) -> Result<(), SinkError> {
+        let handle = self.handle.clone();
+        let ended = handle
+            .block_on(async { tokio::time::timeout(at_most, self.under_way.join_next()).await });
+        match ended {
+            Ok(Some(ended)) => self.settle(ended),
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
+    fn settle(
+        &mut self,
+        ended: Result<(u64, Result<(), Stop>), tokio::task::JoinError>,
+    ) -> Result<(), SinkError> {
+        let (number, result) = ended.map_err(|error| SinkError::Thread(error.to_string()))?;
+        result?;
+        self.sizes.remove(&number);
+        self.offsets.finish(number);
+        Ok(())
+    }
+
+    /// Step 7, now and then; on revoke and at the end it is synchronous.
+    fn commit_when_due(&mut self, consumer: &GroupConsumer) {
+        if self.offsets.has_done() && Instant::now() >= self.next_commit {
+            self.next_commit = Instant::now() + COMMIT;
+            let done = self.offsets.take_done();
+            if let Err(error) = consumer.commit_async(&done) {
+                tracing::warn!(%error, "offsets are not committed: a later commit makes up for it");
+            }
+        }
+    }
+
+    fn on_error(&mut self, error: ConsumeError) -> Result<(), SinkError> {
+        match error {
+            ConsumeError::OffsetOutOfRange { .. } => Err(SinkError::Overtaken(error.to_string())),
+            error if error.is_fatal() => Err(SinkError::Consume(error)),
+            error => {
+                tracing::warn!(%error, "kafka is in trouble: polling on");
+                Ok(())
+            }
+        }
+    }
+
+    fn report(&mut self, consumer: &GroupConsumer) {
+        if Instant::now() < self.next_report {
+            return;
+        }
+        self.next_report = Instant::now() + SECOND;
+        let health = consumer.health();
+        self.readiness
+            .set("kafka", health.is_ready(), "no broker answers");
+        let unread: i64 = consumer
+            .lag()
+            .iter()
+            .map(|lag| {
+                lag.high
+                    .saturating_sub(lag.position.unwrap_or(lag.low))
+                    .max(0)
+            })
+            .sum();
+        let under_way: usize = self.sizes.values().map(|(records, _)| records).sum();
+        let in_flight = under_way + self.batch.len();
+        let open = self.batch.spans.values().map(|span| span.min_timestamp);
+        let oldest = self
+            .sizes
+            .values()
+            .map(|(_, oldest)| *oldest)
+            .chain(open)
+            .min();
+        let age = oldest.map_or(0, |oldest| now_millis().saturating_sub(oldest));
+        let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+        let records = unread.saturating_add(i64::try_from(in_flight).unwrap_or(i64::MAX));
+        metrics::lag(records, age, in_flight);
+    }
+}

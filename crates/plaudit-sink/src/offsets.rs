@@ -1,0 +1,94 @@
+//! Which offsets may be committed (PROTOCOL: step 7).
+//!
+//! Batches end in any order; offsets are committed in the order in which they
+//! were read. So a commit never covers an offset without its ledger row (V5).
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// The batches that are not committed, in the order in which they were read.
+#[derive(Debug, Default)]
+pub(crate) struct Offsets {
+    batches: VecDeque<Open>,
+    /// Per partition, the next offset to read after everything that is done.
+    done: BTreeMap<i32, i64>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    number: u64,
+    /// Per partition, the offset after its last.
+    ends: Vec<(i32, i64)>,
+    done: bool,
+}
+
+impl Offsets {
+    /// A batch has begun; its number names it when it is done.
+    pub(crate) fn begin(&mut self, ranges: &[(i32, i64, i64)]) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.batches.push_back(Open {
+            number,
+            ends: ranges
+                .iter()
+                .map(|(partition, _, last)| (*partition, last + 1))
+                .collect(),
+            done: false,
+        });
+        number
+    }
+
+    /// The batch's steps are done.
+    pub(crate) fn finish(&mut self, number: u64) {
+        if let Some(batch) = self.batches.iter_mut().find(|batch| batch.number == number) {
+            batch.done = true;
+        }
+        while let Some(batch) = self.batches.pop_front_if(|batch| batch.done) {
+            self.done.extend(batch.ends);
+        }
+    }
+
+    /// Takes what can be committed: for each partition the next offset to read.
+    pub(crate) fn take_done(&mut self) -> Vec<(i32, i64)> {
+        std::mem::take(&mut self.done).into_iter().collect()
+    }
+
+    /// Whether there is something to commit.
+    pub(crate) fn has_done(&self) -> bool {
+        !self.done.is_empty()
+    }
+
+    /// Forgets a partition that is another sink's now.
+    pub(crate) fn forget(&mut self, partition: i32) {
+        self.done.remove(&partition);
+        for batch in &mut self.batches {
+            batch.ends.retain(|(of, _)| *of != partition);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p2_only_a_contiguous_prefix_is_committed() {
+        let mut offsets = Offsets::default();
+        let first = offsets.begin(&[(0, 0, 9), (1, 0, 4)]);
+        let second = offsets.begin(&[(0, 10, 19)]);
+        offsets.finish(second);
+        assert_eq!(offsets.take_done(), [], "the first batch is not done");
+        offsets.finish(first);
+        assert_eq!(offsets.take_done(), [(0, 20), (1, 5)]);
+        assert!(!offsets.has_done());
+    }
+
+    #[test]
+    fn a_partition_that_went_away_is_not_committed() {
+        let mut offsets = Offsets::default();
+        let batch = offsets.begin(&[(0, 0, 9), (1, 0, 4)]);
+        offsets.forget(0);
+        offsets.finish(batch);
+        assert_eq!(offsets.take_done(), [(1, 5)]);
+    }
+}

@@ -1,0 +1,150 @@
+//! Asking ClickHouse again, as its verdict says.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use plaudit_service::Readiness;
+use plaudit_store::{StoreError, Verdict};
+
+use crate::config::RetryConfig;
+use crate::metrics;
+
+/// The condition of readiness that ClickHouse stands for.
+pub(crate) const CLICKHOUSE: &str = "clickhouse";
+
+/// Why a request was given up.
+#[derive(Debug)]
+pub(crate) struct GaveUp {
+    pub(crate) why: Why,
+    pub(crate) error: StoreError,
+    /// Answers that were counted.
+    pub(crate) attempts: usize,
+    /// Whether an attempt went without an answer: it may be carried out still.
+    pub(crate) unanswered: bool,
+}
+
+/// What is known of a request that was given up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Why {
+    /// The server said no each time, and might have said yes.
+    Exhausted,
+    /// The server cannot take this data.
+    Poison,
+    /// The server will never take anything like it.
+    Fatal,
+}
+
+/// Retries requests and tells readiness whether ClickHouse answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Retry {
+    config: RetryConfig,
+    readiness: Readiness,
+}
+
+impl Retry {
+    pub(crate) fn new(config: RetryConfig, readiness: Readiness) -> Self {
+        Self { config, readiness }
+    }
+
+    /// Asks until there is an answer that stands.
+    ///
+    /// While nobody answers it waits for as long as it takes and counts no
+    /// attempt (V4). Cancel safe: the request may have been carried out, as it
+    /// may after a crash.
+    ///
+    /// # Errors
+    /// [`GaveUp`] after `stop_after_attempt` refusals, or at once for poison and
+    /// what is fatal.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        request: &'static str,
+        call: impl Fn() -> F,
+    ) -> Result<T, GaveUp>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let (mut attempts, mut unanswered) = (0, false);
+        let mut waits = self.waits();
+        loop {
+            let error = match call().await {
+                Ok(answer) => {
+                    metrics::attempt(None);
+                    self.readiness.clear(CLICKHOUSE);
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let verdict = error.verdict();
+            metrics::attempt(Some(verdict));
+            let why = match verdict {
+                Verdict::Poison => Why::Poison,
+                Verdict::Fatal => Why::Fatal,
+                Verdict::Retry if attempts + 1 >= self.config.stop_after_attempt => Why::Exhausted,
+                Verdict::Retry => {
+                    attempts += 1;
+                    tracing::warn!(request, attempts, %error, "clickhouse refused: trying again");
+                    tokio::time::sleep(waits.next().unwrap_or(self.config.max)).await;
+                    continue;
+                }
+                Verdict::Away => {
+                    unanswered = true;
+                    self.hold(request, &error);
+                    tokio::time::sleep(waits.next().unwrap_or(self.config.max)).await;
+                    continue;
+                }
+            };
+            return Err(GaveUp {
+                why,
+                error,
+                attempts: attempts + 1,
+                unanswered,
+            });
+        }
+    }
+
+    /// Asks for what must be had: a refusal that might end is waited out.
+    ///
+    /// # Errors
+    /// Only what is fatal, poison included: data of ours is never poison.
+    pub(crate) async fn insist<T, F>(
+        &self,
+        request: &'static str,
+        call: impl Fn() -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            match self.ask(request, &call).await {
+                Ok(answer) => return Ok(answer),
+                Err(GaveUp {
+                    why: Why::Exhausted,
+                    error,
+                    ..
+                }) => {
+                    self.readiness.block(CLICKHOUSE, error.to_string());
+                    tracing::error!(request, %error, "clickhouse refuses: holding until it does not");
+                    tokio::time::sleep(self.config.max).await;
+                }
+                Err(GaveUp { error, .. }) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits between attempts: exponential, with jitter, without end.
+    pub(crate) fn waits(&self) -> impl Iterator<Item = Duration> + use<> {
+        ExponentialBuilder::default()
+            .with_min_delay(self.config.initial)
+            .with_max_delay(self.config.max)
+            .with_jitter()
+            .without_max_times()
+            .build()
+    }
+
+    fn hold(&self, request: &'static str, error: &StoreError) {
+        if self.readiness.is_ready() {
+            tracing::warn!(request, %error, "clickhouse is away: holding");
+        }
+        self.readiness.block(CLICKHOUSE, error.to_string());
+    }
+}
