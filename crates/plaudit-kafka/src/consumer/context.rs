@@ -1,0 +1,112 @@
+//! What librdkafka calls on the consumer's poll thread.
+//!
+//! A rebalance is only noted here: librdkafka waits until it is answered, and
+//! [`GroupConsumer::poll`](super::GroupConsumer::poll) answers it as soon as it has
+//! the sink's handler at hand. So the handler may borrow the sink's state, and a
+//! record cannot come between the note and the answer.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError as Native, KafkaResult};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Statistics, TopicPartitionList};
+
+use super::lag::{PartitionLag, lag_of};
+use crate::health::Tracker;
+
+/// A change of the partitions that we own, which librdkafka waits for us to answer.
+pub(super) enum Change {
+    Assign(Vec<i32>),
+    Revoke(Vec<i32>),
+}
+
+pub(super) struct Context {
+    topic: String,
+    tracker: Tracker,
+    waiting: Mutex<Option<Change>>,
+    closing: AtomicBool,
+    lag: Mutex<BTreeMap<i32, PartitionLag>>,
+}
+
+impl Context {
+    pub(super) fn new(topic: &str) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            tracker: Tracker::new("consumer"),
+            waiting: Mutex::default(),
+            closing: AtomicBool::new(false),
+            lag: Mutex::default(),
+        }
+    }
+
+    pub(super) fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    pub(super) fn take_change(&self) -> Option<Change> {
+        lock(&self.waiting).take()
+    }
+
+    pub(super) fn lag(&self) -> BTreeMap<i32, PartitionLag> {
+        lock(&self.lag).clone()
+    }
+
+    /// From here on, changes are answered without asking anyone.
+    pub(super) fn set_closing(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.tracker.log(level, facility, message);
+    }
+
+    fn error(&self, error: Native, reason: &str) {
+        self.tracker.error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.tracker.statistics(&statistics);
+        *lock(&self.lag) = lag_of(&statistics, &self.topic);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        code: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        if self.closing.load(Ordering::Relaxed) {
+            // While a client closes, librdkafka takes this for every change.
+            if let Err(error) = consumer.unassign() {
+                tracing::warn!(%error, "could not give the partitions back");
+            }
+            return;
+        }
+        let partitions = list.elements().iter().map(|e| e.partition()).collect();
+        let change = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Change::Assign(partitions),
+            _ => Change::Revoke(partitions),
+        };
+        *lock(&self.waiting) = Some(change);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::warn!(%error, "offsets were not committed");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every value here is replaced whole: a panic elsewhere cannot have torn it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

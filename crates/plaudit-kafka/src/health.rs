@@ -1,0 +1,204 @@
+//! Whether a client can reach its cluster, and librdkafka's log.
+//!
+//! librdkafka reconnects by itself, with or without traffic, and reports the
+//! state of each broker in its statistics twice a second: a client is connected
+//! when at least one is up. Its "all brokers down" errors are not used: it raises
+//! them for each attempt to connect, and also while brokers are up.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::Statistics;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// What a client last knew about its cluster.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Health {
+    /// At least one broker is connected. False until the first connection.
+    pub connected: bool,
+    /// Why this client can do nothing any more; it has to be made anew.
+    pub fatal: Option<Arc<str>>,
+}
+
+impl Health {
+    /// Whether a request can be expected to succeed.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.connected && self.fatal.is_none()
+    }
+}
+
+/// Keeps a client's [`Health`] from librdkafka's callbacks.
+pub(crate) struct Tracker {
+    /// The client's kind, as a log field.
+    client: &'static str,
+    health: watch::Sender<Health>,
+    /// When a warning of a facility was last passed on.
+    warned: Mutex<HashMap<String, Instant>>,
+}
+
+/// librdkafka repeats itself: a warning a minute for each of its facilities will do.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
+
+impl Tracker {
+    pub(crate) fn new(client: &'static str) -> Self {
+        Self {
+            client,
+            health: watch::Sender::new(Health::default()),
+            warned: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.health.borrow().clone()
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// Takes an error that concerns the client rather than a record.
+    pub(crate) fn error(&self, error: &Native, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Fatal) => self.set_fatal(reason),
+            // Connections that fail, which the log has too; a consumer's poll hands
+            // the others to its caller.
+            _ => tracing::debug!(kafka.client = self.client, %error, "kafka client error"),
+        }
+    }
+
+    /// Takes the statistics' word for which brokers are up.
+    pub(crate) fn statistics(&self, statistics: &Statistics) {
+        // The logical broker of the group coordinator mirrors a real one.
+        let connected = statistics
+            .brokers
+            .values()
+            .any(|broker| broker.source != "logical" && matches!(&*broker.state, "UP" | "UPDATE"));
+        self.set_connected(connected);
+    }
+
+    pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let client = self.client;
+        // librdkafka's errors are a lost connection or the like, which it mends.
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(kafka.client = client, facility, "librdkafka: {message}");
+            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning if self.may_warn(facility) => {
+                tracing::warn!(kafka.client = client, facility, "librdkafka: {message}");
+            }
+            RDKafkaLogLevel::Notice => {
+                tracing::info!(kafka.client = client, facility, "librdkafka: {message}");
+            }
+            _ => {
+                tracing::debug!(kafka.client = client, facility, "librdkafka: {message}");
+            }
+        }
+    }
+
+    fn may_warn(&self, facility: &str) -> bool {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let recently = warned
+            .get(facility)
+            .is_some_and(|last| now - *last < WARN_AGAIN);
+        if !recently {
+            warned.insert(facility.to_owned(), now);
+        }
+        !recently
+    }
+
+    fn set_connected(&self, connected: bool) {
+        let changed = self.health.send_if_modified(|health| {
+            std::mem::replace(&mut health.connected, connected) != connected
+        });
+        if changed && connected {
+            tracing::info!(kafka.client = self.client, "kafka connected");
+        } else if changed {
+            tracing::warn!(kafka.client = self.client, "kafka unreachable");
+        }
+    }
+
+    fn set_fatal(&self, reason: &str) {
+        let first = self.health.send_if_modified(|health| {
+            let first = health.fatal.is_none();
+            health.fatal.get_or_insert_with(|| reason.into());
+            first
+        });
+        if first {
+            tracing::error!(
+                kafka.client = self.client,
+                reason,
+                "kafka client failed for good"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::statistics::Broker;
+
+    use super::*;
+
+    fn statistics(brokers: &[(&str, &str)]) -> Statistics {
+        let brokers = brokers.iter().enumerate().map(|(index, (source, state))| {
+            let broker = Broker {
+                source: (*source).to_owned(),
+                state: (*state).to_owned(),
+                ..Broker::default()
+            };
+            (index.to_string(), broker)
+        });
+        Statistics {
+            brokers: brokers.collect(),
+            ..Statistics::default()
+        }
+    }
+
+    #[test]
+    fn one_broker_that_is_up_is_enough() {
+        let tracker = Tracker::new("test");
+        assert!(!tracker.health().is_ready());
+        tracker.statistics(&statistics(&[("learned", "DOWN"), ("learned", "UP")]));
+        assert!(tracker.health().is_ready());
+        tracker.statistics(&statistics(&[("learned", "DOWN"), ("logical", "UP")]));
+        assert!(!tracker.health().is_ready());
+    }
+
+    #[test]
+    fn an_attempt_to_connect_that_fails_is_not_the_last_word() {
+        let tracker = Tracker::new("test");
+        tracker.statistics(&statistics(&[("learned", "UP")]));
+        tracker.error(
+            &Native::Global(RDKafkaErrorCode::AllBrokersDown),
+            "0/2 brokers are down",
+        );
+        assert!(tracker.health().is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_warning_is_passed_on_once_a_minute_for_each_facility() {
+        let tracker = Tracker::new("test");
+        assert!(tracker.may_warn("FAIL"));
+        assert!(!tracker.may_warn("FAIL"));
+        assert!(tracker.may_warn("REQTMOUT"));
+        tokio::time::advance(WARN_AGAIN).await;
+        assert!(tracker.may_warn("FAIL"));
+    }
+
+    #[test]
+    fn a_fatal_error_stays_and_keeps_its_first_reason() {
+        let tracker = Tracker::new("test");
+        tracker.error(&Native::Global(RDKafkaErrorCode::Fatal), "epoch");
+        tracker.error(&Native::Global(RDKafkaErrorCode::Fatal), "later");
+        tracker.statistics(&statistics(&[("learned", "UP")]));
+        let health = tracker.health();
+        assert_eq!(health.fatal.as_deref(), Some("epoch"));
+        assert!(health.connected && !health.is_ready());
+    }
+}

@@ -1,0 +1,113 @@
+//! Reads a topic from given offsets without joining a group.
+//!
+//! For what has to see a topic as it is: the dead letters, the declared metrics,
+//! `verify`, `rebuild`. Commits nothing and takes no partition from the sinks.
+
+use std::time::Duration;
+
+use rdkafka::Statistics;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError as Native;
+
+use crate::config::KafkaConfig;
+use crate::consumer::{ConsumeError, with_offsets};
+use crate::error::KafkaError;
+use crate::health::{Health, Tracker};
+use crate::message::Message;
+use crate::settings::{Role, client_config};
+
+/// Reads partitions of one topic. Lives on one thread.
+pub struct TopicReader {
+    base: BaseConsumer<Context>,
+}
+
+/// What a read of a topic came upon.
+#[derive(Debug)]
+pub enum Read<'a> {
+    /// A record.
+    Record(Message<'a>),
+    /// The end of this partition as it is now. Said again after each record that is
+    /// written later. Its last offsets may hold no record, in a compacted topic.
+    End {
+        /// Which one.
+        partition: i32,
+    },
+}
+
+pub(crate) struct Context {
+    tracker: Tracker,
+}
+
+impl TopicReader {
+    /// Starts to read `topic`, each partition at its offset.
+    ///
+    /// [`Admin::watermarks`](crate::Admin::watermarks) tells what a log has.
+    ///
+    /// # Errors
+    /// When a setting is refused. A broker that is away is no error.
+    pub fn open(
+        config: &KafkaConfig,
+        topic: &str,
+        starts: &[(i32, i64)],
+    ) -> Result<Self, KafkaError> {
+        let base = client(config, Role::Reader)?;
+        let refused = |error: Native| KafkaError::request("read a topic", &error);
+        let list = with_offsets(topic, starts).map_err(refused)?;
+        base.assign(&list).map_err(refused)?;
+        Ok(Self { base })
+    }
+
+    /// Returns what comes next, waiting for at most `timeout`.
+    ///
+    /// # Errors
+    /// See [`ConsumeError`]; of an offset out of range the partition is not known.
+    pub fn poll(&self, timeout: Duration) -> Option<Result<Read<'_>, ConsumeError>> {
+        Some(match self.base.poll(timeout)? {
+            Ok(message) => Ok(Read::Record(Message::new(message))),
+            Err(Native::PartitionEOF(partition)) => Ok(Read::End { partition }),
+            Err(error) => Err(ConsumeError::from_native(&error)?),
+        })
+    }
+
+    /// What the reader last knew about the cluster. Served by [`poll`](Self::poll).
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.base.context().tracker.health()
+    }
+}
+
+impl std::fmt::Debug for TopicReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TopicReader").finish_non_exhaustive()
+    }
+}
+
+/// A consumer that joins no group by itself.
+pub(crate) fn client(
+    config: &KafkaConfig,
+    role: Role,
+) -> Result<BaseConsumer<Context>, KafkaError> {
+    let context = Context {
+        tracker: Tracker::new("reader"),
+    };
+    BaseConsumer::from_config_and_context(&client_config(config, role)?, context)
+        .map_err(KafkaError::client)
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.tracker.log(level, facility, message);
+    }
+
+    fn error(&self, error: Native, reason: &str) {
+        self.tracker.error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.tracker.statistics(&statistics);
+    }
+}
+
+impl ConsumerContext for Context {}
