@@ -1,0 +1,185 @@
+//! What a request says beside its body, and what follows from it: ids and
+//! version times (PROTOCOL: *versions*).
+
+use std::sync::Arc;
+
+use plaudit_event::{
+    Dialect, Event, FieldError, Limits, Micros, Operation, Patch, Registry, identity,
+};
+use uuid::Uuid;
+
+use crate::Batch;
+
+/// A request, without its body.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// The project of the key.
+    pub project: &'a Arc<str>,
+    /// When the request was there whole, by the intake's clock.
+    pub received_at: Micros,
+    /// The header `Idempotency-Key`.
+    pub idempotency_key: Option<&'a str>,
+    /// The `{id}` of the path, as it was sent.
+    pub path_id: Option<&'a str>,
+    /// How the body is to be read.
+    pub content: Content,
+    /// Bounds on each event.
+    pub limits: &'a Limits,
+    /// The declared metrics.
+    pub registry: &'a Registry,
+    /// The most events that one request may have.
+    pub max_events: usize,
+}
+
+/// How a body is to be read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Content {
+    /// One JSON value.
+    #[default]
+    Json,
+    /// One JSON value a line.
+    Ndjson,
+}
+
+/// The name and the version of a put.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Named {
+    pub(crate) id: Uuid,
+    pub(crate) version_time: Micros,
+}
+
+impl<'a> Call<'a> {
+    /// An empty batch for this call.
+    pub(crate) fn batch(&self, dialect: Dialect, body_bytes: usize) -> Batch {
+        Batch::new(
+            Arc::clone(self.project),
+            dialect,
+            self.received_at,
+            body_bytes,
+        )
+    }
+
+    /// The event of the item at `index`.
+    pub(crate) fn event(
+        &self,
+        dialect: Dialect,
+        version_time: Micros,
+        operation: Operation<'a>,
+    ) -> Event<'a> {
+        Event {
+            project: (&**self.project).into(),
+            dialect,
+            received_at: self.received_at,
+            version_time,
+            operation,
+        }
+    }
+
+    /// Names the put at `index` of the request: `chosen` is the client's own id,
+    /// or one that follows from what the feedback is about.
+    ///
+    /// A client's clock is believed only about the past: a version from the
+    /// future could not be changed until then.
+    pub(crate) fn name_put(
+        &self,
+        index: usize,
+        chosen: Option<Uuid>,
+        modified_at: Option<Micros>,
+    ) -> Named {
+        let said = modified_at.filter(|time| *time <= self.received_at);
+        let (id, otherwise) = match (chosen, self.idempotency_key) {
+            (Some(id), _) => (id, self.time_of(index)),
+            (None, Some(key)) => {
+                let id = identity::from_idempotency_key(self.project, key, index);
+                // A retry must not be later than a change that came between.
+                (id, Micros(0))
+            }
+            (None, None) => (identity::new(), self.time_of(index)),
+        };
+        Named {
+            id,
+            version_time: said.unwrap_or(otherwise),
+        }
+    }
+
+    /// The version time of a change at `index` of the request.
+    pub(crate) fn time_of(&self, index: usize) -> Micros {
+        let offset = i64::try_from(index).unwrap_or(i64::MAX);
+        Micros(self.received_at.0.saturating_add(offset))
+    }
+
+    /// Holds an event to the limits and, for a put, to its metric.
+    pub(crate) fn check(&self, operation: &Operation<'_>) -> Result<(), FieldError> {
+        match operation {
+            Operation::Put(feedback) | Operation::Withdraw(feedback) => {
+                self.limits.check(feedback)?;
+                self.registry.check(feedback)
+            }
+            // The metric of what is patched is not known here.
+            Operation::Patch { patch, .. } => self.limits.check_patch(patch),
+            Operation::Retract { .. } => Ok(()),
+        }
+    }
+}
+
+/// Makes the score follow the value that a patch sets, unless it sets both.
+pub(crate) fn follow_value(patch: &mut Patch<'_>) {
+    use plaudit_event::Edit;
+
+    if patch.score.is_keep() && !patch.value.is_keep() {
+        let reading = patch.value.as_set().and_then(|value| value.reading());
+        patch.score = Edit::from(reading);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Micros = Micros(1_000_000);
+
+    fn call<'a>(
+        project: &'a Arc<str>,
+        limits: &'a Limits,
+        registry: &'a Registry,
+        key: Option<&'a str>,
+    ) -> Call<'a> {
+        Call {
+            project,
+            received_at: NOW,
+            idempotency_key: key,
+            path_id: None,
+            content: Content::Json,
+            limits,
+            registry,
+            max_events: 10,
+        }
+    }
+
+    #[test]
+    fn p3_p4_ids_and_versions_come_from_where_the_protocol_says() {
+        let (project, limits, registry) = ("p".into(), Limits::default(), Registry::default());
+        let plain = call(&project, &limits, &registry, None);
+        let keyed = call(&project, &limits, &registry, Some("k"));
+        let own = Some(Uuid::nil());
+
+        let new = plain.name_put(3, None, None);
+        assert_eq!(new.id.get_version_num(), 7);
+        assert_eq!(new.version_time, Micros(NOW.0 + 3));
+
+        let named = keyed.name_put(3, None, None);
+        assert_eq!(named.id, identity::from_idempotency_key("p", "k", 3));
+        assert_eq!(named.version_time, Micros(0));
+
+        let chosen = keyed.name_put(3, own, None);
+        assert_eq!(
+            (chosen.id, chosen.version_time),
+            (Uuid::nil(), Micros(NOW.0 + 3))
+        );
+
+        let said = keyed.name_put(3, None, Some(NOW));
+        assert_eq!(said.version_time, NOW);
+        let ahead = plain.name_put(3, own, Some(Micros(NOW.0 + 1)));
+        assert_eq!(ahead.version_time, Micros(NOW.0 + 3));
+    }
+}
