@@ -1,0 +1,82 @@
+//! How a request that failed as a whole is answered, and when that is logged.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use plaudit_dialects::{VENDORS, vendor};
+use plaudit_event::Dialect;
+use plaudit_service::{ApiError, RequestId};
+use tokio::time::Instant;
+
+/// Logs failures of ours, at most one line a second: a cluster that is away fails
+/// every request.
+#[derive(Debug)]
+pub(crate) struct FaultLog {
+    start: Instant,
+    /// The second, from 1, of the last line.
+    last: AtomicU64,
+    untold: AtomicU64,
+}
+
+/// The answer in the shape of its dialect.
+pub(crate) fn answer(dialect: Dialect, error: ApiError, id: &RequestId) -> Response {
+    let Some(fault) = vendor(dialect).and_then(|vendor| vendor.fault) else {
+        return error.into_native(id);
+    };
+    let body = match &error.field {
+        Some(field) => fault(&format!("{field}: {}", error.message)),
+        None => fault(&error.message),
+    };
+    error.into_answer(body)
+}
+
+/// Whose shape an error has on a path that nobody serves.
+pub(crate) fn dialect_of(path: &str, headers: &HeaderMap) -> Dialect {
+    let by_prefix = VENDORS.into_iter().find(|vendor| {
+        !vendor.prefix.is_empty()
+            && path
+                .strip_prefix(vendor.prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    by_prefix
+        .or_else(|| {
+            VENDORS
+                .into_iter()
+                .find(|vendor| (vendor.recognises)(headers, b""))
+        })
+        .map_or(Dialect::Native, |vendor| vendor.dialect)
+}
+
+impl Default for FaultLog {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            last: AtomicU64::new(0),
+            untold: AtomicU64::new(0),
+        }
+    }
+}
+
+impl FaultLog {
+    /// Logs an answer whose status says that we failed.
+    pub(crate) fn note(&self, dialect: Dialect, status: StatusCode, code: &str, id: &RequestId) {
+        if !status.is_server_error() || status == StatusCode::NOT_IMPLEMENTED {
+            return;
+        }
+        let now = self.start.elapsed().as_secs() + 1;
+        if self.last.swap(now, Ordering::Relaxed) == now {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let untold = self.untold.swap(0, Ordering::Relaxed);
+        tracing::warn!(
+            dialect = dialect.name(),
+            status = status.as_u16(),
+            code,
+            request_id = id.as_str(),
+            untold,
+            "request failed"
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! Reads, passed on to the query service, so that a client needs one address and
+//! the intake no SQL.
+//!
+//! The query service authenticates: the key goes with the request.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{self, HeaderName};
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::Response;
+use plaudit_event::{Outcome, Receipt};
+use plaudit_service::{ApiError, ErrorCode, RequestId};
+use serde::{Deserialize, Serialize};
+
+/// The query service, by its address.
+#[derive(Debug)]
+pub(crate) struct QueryService {
+    client: reqwest::Client,
+    /// Without a slash at the end.
+    base: String,
+}
+
+/// What `POST /v1/receipts` of the query service is asked.
+#[derive(Serialize)]
+struct Question {
+    receipts: Vec<String>,
+    timeout_ms: u128,
+}
+
+/// What it says: one entry for each receipt, in order.
+#[derive(Deserialize)]
+struct Reply {
+    items: Vec<State>,
+}
+
+#[derive(Deserialize)]
+struct State {
+    state: String,
+}
+
+/// How long the query service may take to be connected to.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// How long a read may take, with its body.
+const READ: Duration = Duration::from_secs(60);
+
+/// How much longer than it was told to the query service may wait.
+const WAIT_GRACE: Duration = Duration::from_secs(2);
+
+/// Seconds after which it may be back.
+const RETRY_AFTER: u32 = 2;
+
+/// Headers that the query service needs of a request.
+const REQUEST_HEADERS: [HeaderName; 4] = [
+    header::ACCEPT,
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-portkey-api-key"),
+];
+
+/// Headers that the client needs of its answer.
+const RESPONSE_HEADERS: [HeaderName; 5] = [
+    header::CACHE_CONTROL,
+    header::CONTENT_TYPE,
+    header::LINK,
+    header::RETRY_AFTER,
+    header::WWW_AUTHENTICATE,
+];
+
+const X_REQUEST_ID: &str = "x-request-id";
+
+/// What is said where a query service is needed and none is configured.
+pub(crate) fn no_query_url() -> ApiError {
+    ApiError::new(
+        ErrorCode::NoQueryUrl,
+        "reads need the query service: set intake.query_url",
+    )
+}
+
+fn away() -> ApiError {
+    ApiError::unavailable("the query service does not answer", RETRY_AFTER)
+}
+
+impl QueryService {
+    pub(crate) fn new(url: &str) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            // A redirect is the client's to follow.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self {
+            client,
+            base: url.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Passes a read on, and its answer back as it comes.
+    ///
+    /// # Errors
+    /// 503 when the query service does not answer.
+    pub(crate) async fn pass_on(
+        &self,
+        method: Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        id: &RequestId,
+    ) -> Result<Response, ApiError> {
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let answer = self
+            .client
+            .request(method, format!("{}{path}", self.base))
+            .headers(kept(headers, &REQUEST_HEADERS))
+            .header(X_REQUEST_ID, id.as_str())
+            .timeout(READ)
+            .send()
+            .await
+            .map_err(|_| away())?;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = kept(answer.headers(), &RESPONSE_HEADERS);
+        *response.body_mut() = Body::from_stream(answer.bytes_stream());
+        Ok(response)
+    }
+
+    /// What readers see of each event, waiting up to `timeout` until all of them
+    /// are visible.
+    ///
+    /// The events are durable already, so nothing here fails: of what could not
+    /// be found out in time, all is pending.
+    pub(crate) async fn states(
+        &self,
+        headers: &HeaderMap,
+        receipts: &[&Receipt],
+        timeout: Duration,
+    ) -> Vec<Outcome> {
+        let reply = self
+            .ask(headers, receipts, timeout)
+            .await
+            .unwrap_or_else(|error| {
+                // Without the address, which may hold a password.
+                let error = error.without_url();
+                tracing::debug!(%error, "cannot ask the query service for receipts");
+                Reply { items: Vec::new() }
+            });
+        let states = reply.items.iter().map(|item| {
+            Outcome::ALL
+                .into_iter()
+                .find(|outcome| outcome.state() == item.state)
+                .unwrap_or(Outcome::Pending)
+        });
+        states
+            .chain(std::iter::repeat(Outcome::Pending))
+            .take(receipts.len())
+            .collect()
+    }
+
+    async fn ask(
+        &self,
+        headers: &HeaderMap,
+        receipts: &[&Receipt],
+        timeout: Duration,
+    ) -> Result<Reply, reqwest::Error> {
+        let question = Question {
+            receipts: receipts.iter().map(ToString::to_string).collect(),
+            timeout_ms: timeout.as_millis(),
+        };
+        self.client
+            .post(format!("{}/v1/receipts", self.base))
+            .headers(kept(headers, &REQUEST_HEADERS))
+            .json(&question)
+            .timeout(timeout + WAIT_GRACE)
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await
+    }
+}
+
+fn kept(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    names
+        .iter()
+        .filter_map(|name| Some((name.clone(), headers.get(name)?.clone())))
+        .collect()
+}

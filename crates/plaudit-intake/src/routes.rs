@@ -1,0 +1,171 @@
+//! Which path is whose.
+//!
+//! Every endpoint of every vendor is mounted twice: under the vendor's prefix,
+//! where a request can only be its, and at the root as the vendor documents it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, get, on};
+use plaudit_dialects::{Endpoint, VENDORS, Vendor};
+use plaudit_event::Dialect;
+use plaudit_service::{ApiError, RequestId, request_id};
+use tower::Layer as _;
+use tower::util::MapRequestLayer;
+
+use crate::feedback::{Candidates, take};
+use crate::query::no_query_url;
+use crate::{Intake, Publish, faults};
+
+/// Reads that are the query service's.
+const READS: [&str; 7] = [
+    "/openapi.json",
+    "/v1/feedback",
+    "/v1/feedback/{id}",
+    "/v1/metrics",
+    "/v1/metrics/{metric}",
+    "/v1/receipts/{receipt}",
+    "/v1/traces/{trace_id}/feedback",
+];
+
+/// The endpoints of each path and method.
+type Table = BTreeMap<(String, MethodName), Vec<(&'static Vendor, &'static Endpoint)>>;
+
+/// A method by its name, which has an order.
+type MethodName = &'static str;
+
+/// The whole API of an intake, without its listener.
+pub fn router<P: Publish>(intake: Arc<Intake<P>>) -> Router {
+    let mut router = Router::new();
+    for ((path, _), candidates) in table() {
+        router = router.route(&path, taking(candidates.into()));
+    }
+    for path in READS {
+        router = router.route(path, get(pass_on::<P>));
+    }
+    let routed = router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::middleware::from_fn(request_id))
+        .with_state(intake);
+    // A router matches before its own layers, so the path is put right around it.
+    Router::new().fallback_service(MapRequestLayer::new(with_plain_path).layer(routed))
+}
+
+fn table() -> Table {
+    let mut table = Table::new();
+    for vendor in VENDORS {
+        for endpoint in vendor.endpoints {
+            let root = endpoint.path.to_owned();
+            let own = format!("{}{}", vendor.prefix, endpoint.path);
+            // The native API has no prefix but the root.
+            let paths = std::iter::once(root).chain((!vendor.prefix.is_empty()).then_some(own));
+            for path in paths {
+                let candidates = table.entry((path, endpoint.method.as_str())).or_default();
+                candidates.push((vendor, endpoint));
+            }
+        }
+    }
+    table
+}
+
+fn taking<P: Publish>(candidates: Candidates) -> MethodRouter<Arc<Intake<P>>> {
+    let method = candidates
+        .first()
+        .and_then(|(_, endpoint)| MethodFilter::try_from(endpoint.method.clone()).ok())
+        .expect("an endpoint has one of the methods of HTTP");
+    let handler = async move |State(intake): State<Arc<Intake<P>>>,
+                              params: RawPathParams,
+                              request: Request| {
+        let path_id = params
+            .iter()
+            .find_map(|(name, text)| (name == "id").then_some(text));
+        take(&intake, &candidates, path_id, request).await
+    };
+    on(method, handler)
+}
+
+async fn pass_on<P: Publish>(
+    State(intake): State<Arc<Intake<P>>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let _entered = intake.admission.enter()?;
+    let query = intake.query.as_ref().ok_or_else(no_query_url)?;
+    let (parts, _) = request.into_parts();
+    let id = RequestId::given(&parts.extensions, &parts.headers);
+    let answer = query
+        .pass_on(parts.method, &parts.uri, &parts.headers, &id)
+        .await;
+    answer.inspect_err(|error| {
+        let (status, code) = (error.status(), error.code.code());
+        intake.faults.note(Dialect::Native, status, code, &id);
+    })
+}
+
+async fn not_found(request: Request) -> Response {
+    unserved(&request, ApiError::not_found())
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    unserved(&request, ApiError::method_not_allowed())
+}
+
+fn unserved(request: &Request, error: ApiError) -> Response {
+    let dialect = faults::dialect_of(request.uri().path(), request.headers());
+    let id = RequestId::given(request.extensions(), request.headers());
+    faults::answer(dialect, error, &id)
+}
+
+/// Takes doubled and trailing slashes out of the path: clients whose base URL ends
+/// with a slash send them.
+fn with_plain_path<B>(mut request: http::Request<B>) -> http::Request<B> {
+    let path = request.uri().path();
+    let plain = !path.contains("//") && (path == "/" || !path.ends_with('/'));
+    if !plain {
+        let segments: Vec<_> = path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .collect();
+        let mut text = format!("/{}", segments.join("/"));
+        if let Some(query) = request.uri().query() {
+            text.push('?');
+            text.push_str(query);
+        }
+        // Parts of a path and a query that were one make one again.
+        if let Ok(path_and_query) = PathAndQuery::try_from(text) {
+            let mut parts = request.uri().clone().into_parts();
+            parts.path_and_query = Some(path_and_query);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+    }
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_that_say_nothing_are_taken_out() {
+        for (sent, plain) in [
+            ("/v1/feedback", "/v1/feedback"),
+            ("/v1//feedback", "/v1/feedback"),
+            ("/v1/feedback/?a=//b/", "/v1/feedback?a=//b/"),
+            ("//portkey//v1/feedback//", "/portkey/v1/feedback"),
+            ("/", "/"),
+            ("//", "/"),
+        ] {
+            let uri = format!("http://h{sent}");
+            let request = http::Request::get(uri).body(()).unwrap();
+            let uri = with_plain_path(request).uri().to_string();
+            assert_eq!(uri, format!("http://h{plain}"), "{sent}");
+        }
+    }
+}

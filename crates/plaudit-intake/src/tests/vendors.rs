@@ -1,0 +1,89 @@
+//! Promise P8: a request finds its dialect, and gets its answer.
+
+use plaudit_event::{Dialect, Operation, codec};
+
+use super::*;
+
+fn operations(app: &App) -> Vec<(Dialect, bool)> {
+    let batches = app.collector.batches.lock().unwrap();
+    let records = batches.iter().flat_map(|batch| batch.records());
+    records
+        .map(|record| {
+            let event = codec::decode(record.value, || None).unwrap();
+            (event.dialect, matches!(event.operation, Operation::Put(_)))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn p8_portkey_is_served_under_its_prefix_and_by_its_headers() {
+    let app = Setup::default().app();
+    let body = r#"{"trace_id":"T1","value":5}"#;
+    let by_header = |path: &str| {
+        let mut request = post(path, body);
+        let headers = request.headers_mut();
+        headers.insert("x-portkey-api-key", "".parse().unwrap());
+        request
+    };
+    for request in [
+        post("/portkey/v1/feedback", body),
+        post("/portkey/v1/feedback/", body),
+        post("/portkey/v1//feedback", body),
+        by_header("/v1/feedback"),
+        by_header("/v1//feedback"),
+        by_header("/v1/feedback/"),
+    ] {
+        let path = request.uri().clone();
+        let answer = app.send(request).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.headers["content-type"], "application/json");
+        assert_eq!(answer.body["status"], "success");
+        assert_eq!(answer.body["message"], "Feedback successfully saved");
+        assert!(answer.body["feedback_ids"][0].is_string());
+    }
+    assert_eq!(operations(&app), [(Dialect::Portkey, true); 6]);
+}
+
+#[tokio::test]
+async fn p8_a_portkey_update_is_a_patch_by_the_id_of_its_path() {
+    let app = Setup::default().app();
+    let id = "0196c682-72e0-7c83-a92b-9d1a3c7630f2";
+    for path in ["/portkey/v1/feedback", "/v1/feedback"] {
+        let request = Request::put(format!("{path}/{id}"))
+            .header("content-type", "application/json")
+            .body(Body::from(r#"{"value":7}"#));
+        let answer = app.send(request.unwrap()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.body["feedback_ids"][0], id);
+    }
+    assert_eq!(operations(&app), [(Dialect::Portkey, false); 2]);
+}
+
+#[tokio::test]
+async fn p3_a_repeated_idempotency_key_is_the_same_feedback() {
+    let app = Setup::default().app();
+    let ask = async |key: &'static str| {
+        let mut request = post("/v1/feedback", GOOD);
+        request
+            .headers_mut()
+            .insert("idempotency-key", key.parse().unwrap());
+        app.send(request).await.body["items"][0]["id"].clone()
+    };
+    let first = ask("k-1").await;
+    assert_eq!(first, ask("k-1").await);
+    assert_ne!(first, ask("k-2").await);
+}
+
+#[tokio::test]
+async fn a_request_is_named_by_its_client_or_by_us() {
+    let app = Setup::default().app();
+    let mut request = post("/v1/feedback", "{");
+    request
+        .headers_mut()
+        .insert("x-request-id", "r-1".parse().unwrap());
+    let answer = app.send(request).await;
+    assert_eq!(answer.headers["x-request-id"], "r-1");
+    assert_eq!(answer.body["error"]["request_id"], "r-1");
+    let answer = app.post("/v1/feedback", GOOD).await;
+    assert_eq!(answer.headers["x-request-id"].len(), 32);
+}
