@@ -100,6 +100,11 @@ impl LocalSink {
         Ok((Self { queue }, commit_groups(steps, requests, next, stop)))
     }
 
+    /// Whether the sink takes records.
+    pub fn is_open(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
     /// Stores records; returns, for each, its offset in the local sequence.
     ///
     /// Cancel safe in that what was taken is written although nobody waits.

@@ -1,1 +1,13 @@
-//! Placeholder, replaced with the first real module.
+//! The one binary of Plaudit, as a library: what `main`, the tests and the demo share.
+//!
+//! The services themselves are crates of their own. Here they are given their
+//! configuration ([`config`]) and their real neighbours ([`parts`], [`up`]).
+
+pub mod cli;
+pub mod clickhouse;
+pub mod config;
+mod console;
+pub mod migrate;
+pub mod parts;
+pub mod services;
+pub mod up;

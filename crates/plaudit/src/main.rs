@@ -1,1 +1,7 @@
-fn main() {}
+//! `plaudit`: see `plaudit help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    plaudit::cli::main()
+}

@@ -25,6 +25,10 @@ pub struct MetricCount {
     pub metric: String,
     /// How many feedbacks.
     pub count: u64,
+    /// The mean score.
+    pub mean: Option<f64>,
+    /// Σ score·weight / Σ weight.
+    pub weighted_mean: Option<f64>,
     /// When the last one was received, in microseconds.
     pub last_us: i64,
 }
@@ -132,10 +136,13 @@ impl Reader {
     /// # Errors
     /// [`ReadError`] says what to do about it.
     pub async fn metrics(&self, project: &str) -> Result<MetricCounts, ReadError> {
-        let sql = Sql::new("SELECT f.metric AS metric, count() AS count, toUnixTimestamp64Micro(max(f.received_at)) AS last_us")
+        let sql = Sql::new("SELECT metric, count, mean, weighted_mean, last_us FROM (
+                SELECT f.metric AS metric, count() AS count, toUnixTimestamp64Micro(max(f.received_at)) AS last_us, ")
+            .then(MEANS)
             .append(current_of(project))
             .then(" GROUP BY metric ORDER BY count DESC, metric LIMIT ")
-            .then(&(Self::MAX_METRICS + 1).to_string());
+            .then(&(Self::MAX_METRICS + 1).to_string())
+            .then(") ORDER BY count DESC, metric");
         let mut metrics: Vec<MetricCount> = self.fetch(sql).await?;
         let truncated = metrics.len() > Self::MAX_METRICS;
         metrics.truncate(Self::MAX_METRICS);

@@ -1,0 +1,215 @@
+//! The server: what stands before every route, and its life.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt as _;
+use plaudit_service::{ApiError, KeyFileError, Keyring, Readiness, Scope, request_id};
+use plaudit_store::Store;
+use plaudit_store::read::Reader;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::watch::LedgerWatch;
+use crate::{Access, QueryConfig, Route, error, metrics, watch};
+
+/// What the service is made of.
+#[derive(Debug)]
+pub struct Deps {
+    /// Bounds and times.
+    pub config: QueryConfig,
+    /// What is read.
+    pub store: Store,
+    /// Who may read it.
+    pub keyring: Arc<Keyring>,
+    /// Told whether ClickHouse can be asked, as [`CLICKHOUSE`](Deps::CLICKHOUSE).
+    pub readiness: Readiness,
+}
+
+/// Why the service stopped, or did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The listener has no address, or failed.
+    #[error("cannot serve the query API")]
+    Serve(#[source] std::io::Error),
+    /// It would be open to the network.
+    #[error("cannot listen there")]
+    Open(#[source] KeyFileError),
+}
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) config: Arc<QueryConfig>,
+    pub(crate) reader: Reader,
+    pub(crate) ledger: LedgerWatch,
+    keyring: Arc<Keyring>,
+    reads: Arc<Semaphore>,
+}
+
+/// The largest request body, in bytes: receipts.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// Between two looks at whether ClickHouse can be asked.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+
+impl Deps {
+    /// The readiness condition that the service keeps up to date.
+    pub const CLICKHOUSE: &'static str = "clickhouse";
+}
+
+/// Serves the API until `stop`, then drains: readiness goes first, requests
+/// that wait for receipts are answered with what is known, the others finish.
+///
+/// # Errors
+/// [`ServeError`] when the listener fails, or is not loopback in open mode.
+pub async fn run(
+    listener: TcpListener,
+    deps: Deps,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let address = listener.local_addr().map_err(ServeError::Serve)?;
+    deps.keyring
+        .check_listener(address)
+        .map_err(ServeError::Open)?;
+    metrics::describe();
+
+    let stop = stop.child_token();
+    let reader = Reader::new(deps.store, deps.config.timeout);
+    let (ledger, watcher) = watch::new(reader.clone(), &deps.config.receipts);
+    let app = App {
+        reads: Arc::new(Semaphore::new(deps.config.max_concurrent)),
+        config: Arc::new(deps.config),
+        reader: reader.clone(),
+        ledger,
+        keyring: deps.keyring,
+    };
+    let readiness = deps.readiness;
+    let stopping = {
+        let (stop, readiness) = (stop.clone(), readiness.clone());
+        async move {
+            stop.cancelled().await;
+            readiness.block("running", "stopping");
+        }
+    };
+    // An answer is one write; waiting for more of it only delays it.
+    let listener = listener.tap_io(|socket| {
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+    });
+    let server = axum::serve(listener, router(app)).with_graceful_shutdown(stopping);
+    tracing::info!(%address, "serving the query API");
+    let serving = async {
+        let served = server.await;
+        stop.cancel();
+        served
+    };
+    let (served, (), ()) = tokio::join!(
+        serving,
+        watcher.run(stop.clone()),
+        probe(&reader, &readiness, &stop),
+    );
+    served.map_err(ServeError::Serve)
+}
+
+pub(crate) fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in Route::ALL {
+        let gate = from_fn_with_state((app.clone(), route), gate);
+        router = router.route(route.path(), route.handler().layer(gate));
+    }
+    router
+        .fallback(async || ApiError::not_found())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(request_id))
+        .with_state(app)
+}
+
+/// Before and after every handler: key, bounds, time, metrics.
+async fn gate(State((app, route)): State<(App, Route)>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let response = match admit(&app, route, request, next).await {
+        Ok(response) => response,
+        Err(error) => error.into_response(),
+    };
+    let outcome = match response.extensions().get::<ApiError>() {
+        Some(error) => error.code.code(),
+        None => "ok",
+    };
+    metrics::answered(route, outcome, start.elapsed());
+    response
+}
+
+async fn admit(
+    app: &App,
+    route: Route,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if route.access() != Access::Public {
+        let principal = app.keyring.authenticate(request.headers())?;
+        if route.access() == Access::Read {
+            principal.require(Scope::Read)?;
+        }
+        request.extensions_mut().insert(principal);
+    }
+    if route.waits() {
+        return Ok(next.run(request).await);
+    }
+    let _permit = app.reads.try_acquire().map_err(|full| match full {
+        TryAcquireError::NoPermits | TryAcquireError::Closed => error::busy(),
+    })?;
+    let answer = tokio::time::timeout(app.config.timeout, next.run(request)).await;
+    answer.map_err(|_| error::too_slow())
+}
+
+/// Keeps readiness true to whether ClickHouse can be asked.
+async fn probe(reader: &Reader, readiness: &Readiness, stop: &CancellationToken) {
+    let mut was_ready = None;
+    let mut tick = tokio::time::interval(PROBE_INTERVAL);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let checked = tokio::select! {
+            () = stop.cancelled() => return,
+            checked = reader.check() => checked,
+        };
+        let reason = checked.err().map(|error| chain(&error));
+        if was_ready != Some(reason.is_none()) {
+            was_ready = Some(reason.is_none());
+            match &reason {
+                None => tracing::info!("ClickHouse answers and has the schema"),
+                Some(reason) => tracing::warn!(reason, "ClickHouse cannot be asked"),
+            }
+        }
+        readiness.set(
+            Deps::CLICKHOUSE,
+            reason.is_none(),
+            reason.as_deref().unwrap_or_default(),
+        );
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

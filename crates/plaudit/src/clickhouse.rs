@@ -1,0 +1,68 @@
+//! `plaudit clickhouse`: the ClickHouse engine as a process of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use plaudit_embedded::{Engine, EngineConfig};
+use tokio::task::spawn_blocking;
+
+use crate::parts;
+
+/// Where the engine lives and listens.
+#[derive(Clone, Debug)]
+pub struct ClickhouseOptions {
+    /// The local state; the engine's is in `clickhouse` below it.
+    pub directory: PathBuf,
+    /// The fetched parts.
+    pub parts: PathBuf,
+    /// The address of its HTTP server, on loopback.
+    pub listen: SocketAddr,
+    /// Memory that the engine may use, in bytes.
+    pub max_memory_bytes: u64,
+}
+
+/// A directory with much data takes a while to open.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+const STOP_GRACE: Duration = Duration::from_secs(15);
+
+impl ClickhouseOptions {
+    /// Fetches the library if need be, and says how the engine is to be started. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When the library cannot be had.
+    pub fn engine_config(&self) -> Result<EngineConfig, parts::PartError> {
+        let library = parts::clickhouse_library(&self.parts)?;
+        let directory = self.directory.join("clickhouse");
+        let mut config = EngineConfig::new(library, directory, self.listen.port());
+        config.host = self.listen.ip();
+        config.max_memory_bytes = self.max_memory_bytes;
+        Ok(config)
+    }
+}
+
+/// Runs the engine until SIGTERM or Ctrl-C.
+///
+/// # Errors
+///
+/// When the engine does not start, ends by itself, or does not stop.
+pub async fn run(options: ClickhouseOptions) -> anyhow::Result<()> {
+    let engine = spawn_blocking(move || -> anyhow::Result<Engine> {
+        let config = options.engine_config()?;
+        Ok(Engine::start(&config, START_PATIENCE)?)
+    })
+    .await??;
+    // After the start, so that a signal before it ends the process at once.
+    let stop = plaudit_service::stop_signal().context("listen for signals")?;
+    tracing::info!(address = %engine.address(), "ClickHouse answers");
+    let ended = engine.ended();
+    tokio::select! {
+        () = stop => {}
+        end = spawn_blocking(move || ended.wait()) => return Err(anyhow!(end?)),
+    }
+    spawn_blocking(move || engine.stop(STOP_GRACE)).await??;
+    tracing::info!("ClickHouse has stopped");
+    Ok(())
+}

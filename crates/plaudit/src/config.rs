@@ -1,0 +1,187 @@
+//! The configuration: one tree, a section a crate, four layers.
+//!
+//! Defaults, then the file, then `PLAUDIT__SECTION__KEY` (a further level is a further
+//! `__`), then `--set section.key=value`; the later one wins. What a section means, and
+//! its defaults, is in the crate that uses it; only this module reads files and the
+//! environment, and libraries get values.
+//!
+//! The invariant: a configuration that loads is valid. All that is wrong with it is
+//! said at once, by the keys as they are typed.
+
+mod problem;
+mod properties;
+mod setting;
+
+pub use problem::ConfigError;
+pub use setting::Setting;
+
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use plaudit_intake::{IntakeConfig, MetricsConfig};
+use plaudit_kafka::KafkaConfig;
+use plaudit_query::QueryConfig;
+use plaudit_service::{AuthConfig, ObserveConfig};
+use plaudit_sink::SinkConfig;
+use plaudit_store::ClickhouseConfig;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use problem::Problems;
+use properties::Spelled;
+
+/// The whole tree. Each section is documented where it is defined.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Config {
+    /// The service that takes feedback (`intake.*`).
+    pub intake: IntakeConfig,
+    /// Who may call (`auth.*`).
+    pub auth: AuthConfig,
+    /// Brokers, topics, librdkafka settings (`kafka.*`).
+    pub kafka: KafkaConfig,
+    /// What is known about metrics (`metrics.*`).
+    pub metrics: MetricsConfig,
+    /// The service that stores feedback (`sink.*`).
+    pub sink: SinkConfig,
+    /// The database (`clickhouse.*`).
+    pub clickhouse: ClickhouseConfig,
+    /// The service that answers questions (`query.*`).
+    pub query: QueryConfig,
+    /// Metrics and probes (`observe.*`).
+    pub observe: ObserveConfig,
+}
+
+/// Where the layers above the defaults come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file; without one, `plaudit.toml` in the working directory if it is there.
+    pub file: Option<PathBuf>,
+    /// `--set`, the later one wins.
+    pub settings: Vec<Setting>,
+}
+
+/// A load under way.
+struct Reading<'a> {
+    sources: &'a Sources,
+    layers: Figment,
+    problems: &'a mut Problems,
+}
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "plaudit.toml";
+const ENV_PREFIX: &str = "PLAUDIT__";
+
+impl Config {
+    /// Reads all layers.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, a line each: at least the first problem of each section
+    /// that cannot be read, and every problem of the sections that can.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut problems = Problems::default();
+        let layers = sources.layers();
+        problems.unknown_sections(&layers, &Self::SECTIONS);
+        let layers = Figment::from(Serialized::defaults(Self::default())).merge(layers);
+        let read = &mut Reading {
+            sources,
+            layers,
+            problems: &mut problems,
+        };
+        let config = Self {
+            intake: read.section("intake"),
+            auth: read.section("auth"),
+            kafka: read.section("kafka"),
+            metrics: read.section("metrics"),
+            sink: read.section("sink"),
+            clickhouse: read.section("clickhouse"),
+            query: read.section("query"),
+            observe: read.section("observe"),
+        };
+        problems.extend(config.intake.validate());
+        problems.extend(config.kafka.validate());
+        problems.extend(config.sink.problems());
+        problems.extend(config.clickhouse.problems());
+        problems.extend(config.query.problems());
+        problems.into_result().map(|()| config)
+    }
+
+    /// The effective tree as TOML, secrets as `***`.
+    ///
+    /// # Errors
+    ///
+    /// When a value has no form in TOML, which is a defect.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    const SECTIONS: [&str; 8] = [
+        "intake",
+        "auth",
+        "kafka",
+        "metrics",
+        "sink",
+        "clickhouse",
+        "query",
+        "observe",
+    ];
+}
+
+impl Sources {
+    /// Whether a layer above the defaults gives this key, such as `auth.mode`.
+    pub fn gives(&self, key: &str) -> bool {
+        self.layers().contains(key)
+    }
+
+    /// The same layers with more settings on top.
+    #[must_use]
+    pub fn with(&self, settings: impl IntoIterator<Item = Setting>) -> Self {
+        let mut sources = self.clone();
+        sources.settings.extend(settings);
+        sources
+    }
+
+    /// What was typed for a key on the command line, else in the environment.
+    fn typed(&self, key: &str) -> Option<String> {
+        let flag = self.settings.iter().rfind(|setting| setting.key == key);
+        let variable = || {
+            let name = ENV_PREFIX.to_owned() + &key.replace('.', "__");
+            std::env::vars_os()
+                .find(|(variable, _)| variable.eq_ignore_ascii_case(&name))
+                .and_then(|(_, value)| value.into_string().ok())
+        };
+        flag.map(|setting| setting.value.clone()).or_else(variable)
+    }
+
+    fn layers(&self) -> Figment {
+        let file = match &self.file {
+            // Named, so it has to be there.
+            Some(file) => Figment::from(Spelled(Toml::file_exact(file))),
+            None if Path::new(DEFAULT_FILE).exists() => {
+                Figment::from(Spelled(Toml::file_exact(DEFAULT_FILE)))
+            }
+            None => Figment::new(),
+        };
+        let layers = file.merge(Spelled(Env::prefixed(ENV_PREFIX).split("__")));
+        self.settings
+            .iter()
+            .fold(layers, |layers, setting| layers.merge(Spelled(setting.clone())))
+    }
+}
+
+impl Reading<'_> {
+    /// One section, or its defaults and a problem.
+    fn section<T: DeserializeOwned + Default>(&mut self, name: &str) -> T {
+        match setting::extract(&self.layers, name, |key| self.sources.typed(key)) {
+            Ok(section) => section,
+            Err(error) => {
+                self.problems.add(name, error);
+                T::default()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

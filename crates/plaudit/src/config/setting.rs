@@ -1,0 +1,100 @@
+//! One `--set key=value`, and how a value that looks like a number can be text.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use figment::error::Kind;
+use figment::providers::Serialized;
+use figment::value::{Dict, Map, Value};
+use figment::{Error, Figment, Metadata, Profile, Provider};
+use serde::de::DeserializeOwned;
+
+/// One `--set key=value`: a layer of its own.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Setting {
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
+impl Setting {
+    /// Sets a key, such as `kafka.brokers`.
+    pub fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            value: value.into(),
+        }
+    }
+
+    /// As it is typed after `--set`.
+    pub fn to_argument(&self) -> String {
+        format!("{}={}", self.key, self.value)
+    }
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((key, value)) if key.contains('.') => Ok(Self::new(key.trim(), value)),
+            _ => Err("give it as section.key=value".to_owned()),
+        }
+    }
+}
+
+impl Provider for Setting {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("`--set`")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        // The same reading of a value as that of an environment variable.
+        let value: Value = self
+            .value
+            .parse()
+            .unwrap_or_else(|_| Value::from(self.value.as_str()));
+        Serialized::default(&self.key, value).data()
+    }
+}
+
+/// Reads one section.
+///
+/// A flag or a variable is text, and its value is guessed from its look: `123` becomes a
+/// number. Where text is wanted (a password of digits) the guess is taken back, and
+/// `typed` gives the text for a key.
+pub(super) fn extract<T: DeserializeOwned>(
+    layers: &Figment,
+    section: &str,
+    typed: impl Fn(&str) -> Option<String>,
+) -> Result<T, Error> {
+    let mut layers = layers.clone();
+    let mut taken_back = BTreeSet::new();
+    loop {
+        let error = match layers.extract_inner(section) {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let key = key_of(&error, section);
+        let text_wanted = matches!(&error.kind, Kind::InvalidType(_, wanted) if wanted.contains("string"));
+        match typed(&key) {
+            // Once a key: a second complaint is a real one.
+            Some(text) if text_wanted && taken_back.insert(key.clone()) => {
+                layers = layers.merge(Serialized::default(&key, text));
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+/// The key of an error as it is typed.
+pub(super) fn key_of(error: &Error, section: &str) -> String {
+    // An error of a section has the path within it and, behind that, the section.
+    let within = match error.path.split_last() {
+        Some((last, within)) if last == section => within,
+        _ => error.path.as_slice(),
+    };
+    let path: Vec<&str> = std::iter::once(section)
+        .chain(within.iter().map(String::as_str))
+        .collect();
+    path.join(".")
+}

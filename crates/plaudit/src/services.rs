@@ -1,0 +1,125 @@
+//! The services, each put together from its configuration and run until a signal.
+//!
+//! What a service does is in its own crate. Here are the listeners, the metrics and
+//! probes, the signals and the end: the same for all three.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use plaudit_intake::{Intake, KafkaPublish, MetricRegistry, Publish};
+use plaudit_kafka::ConfirmingProducer;
+use plaudit_query::Deps;
+use plaudit_service::{Keyring, Readiness, Tasks, install_metrics, serve, stop_signal};
+use plaudit_store::Store;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+
+/// How long a service may take to end what is under way after SIGTERM. Just below what
+/// Kubernetes gives a pod.
+pub const GRACE: Duration = Duration::from_secs(28);
+
+const INTAKE_METRICS_PORT: u16 = 9101;
+const SINK_METRICS_PORT: u16 = 9102;
+const QUERY_METRICS_PORT: u16 = 9103;
+
+/// `plaudit intake`: takes feedback until a signal.
+///
+/// # Errors
+///
+/// When it does not start, or a part of it fails or does not end in time.
+pub async fn intake(config: Config) -> anyhow::Result<()> {
+    let keyring = Arc::new(Keyring::load(config.auth.clone())?);
+    let registry = MetricRegistry::load(config.metrics.clone())?;
+    let listener = listen(config.intake.listen, "intake.listen").await?;
+    let readiness = Readiness::waiting_for(&[
+        plaudit_intake::CONDITIONS.as_slice(),
+        &[KafkaPublish::CONDITION],
+    ]
+    .concat());
+    let mut tasks = observe(&config, INTAKE_METRICS_PORT, &readiness).await?;
+
+    let producer = ConfirmingProducer::new(&config.kafka).context("make the producer")?;
+    let publish = KafkaPublish::new(producer, &config.kafka.topic, config.intake.http_timeout);
+    let intake = Arc::new(Intake::new(config.intake, keyring, registry, publish)?);
+
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    let stop = tasks.stop_token();
+    let reloaded = Arc::clone(&intake);
+    tasks.start("reload", async move {
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => reloaded.reload(),
+                () = stop.cancelled() => return Ok::<_, std::convert::Infallible>(()),
+            }
+        }
+    });
+    let stop = tasks.stop_token().cancelled_owned();
+    tasks.start("intake", plaudit_intake::run(listener, intake, readiness, stop));
+    until_signal(tasks).await
+}
+
+/// `plaudit sink`: stores feedback until a signal.
+///
+/// # Errors
+///
+/// When it does not start, or must not go on.
+pub async fn sink(config: Config) -> anyhow::Result<()> {
+    let readiness = Readiness::default();
+    let mut tasks = observe(&config, SINK_METRICS_PORT, &readiness).await?;
+    let store = Store::new(config.clickhouse);
+    let stop = tasks.stop_token();
+    tasks.start("sink", async move {
+        plaudit_sink::run(config.sink, &config.kafka, store, readiness, stop).await
+    });
+    until_signal(tasks).await
+}
+
+/// `plaudit query`: answers questions until a signal.
+///
+/// # Errors
+///
+/// When it does not start, or a part of it fails or does not end in time.
+pub async fn query(config: Config) -> anyhow::Result<()> {
+    let keyring = Arc::new(Keyring::load(config.auth.clone())?);
+    let listener = listen(config.query.listen, "query.listen").await?;
+    let readiness = Readiness::waiting_for(&[Deps::CLICKHOUSE]);
+    let mut tasks = observe(&config, QUERY_METRICS_PORT, &readiness).await?;
+    let deps = Deps {
+        config: config.query,
+        store: Store::new(config.clickhouse),
+        keyring,
+        readiness,
+    };
+    let stop = tasks.stop_token();
+    tasks.start("query", plaudit_query::run(listener, deps, stop));
+    until_signal(tasks).await
+}
+
+/// Serves metrics and probes; returns the tasks of the service, of which this is one.
+async fn observe(config: &Config, port: u16, readiness: &Readiness) -> anyhow::Result<Tasks> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let address = config.observe.listen.unwrap_or(address);
+    let listener = listen(address, "observe.listen").await?;
+    let metrics = install_metrics()?;
+    let mut tasks = Tasks::default();
+    let stop = tasks.stop_token().cancelled_owned();
+    tasks.start("observe", serve(listener, metrics, readiness.clone(), stop));
+    Ok(tasks)
+}
+
+async fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} ({key})"))
+}
+
+async fn until_signal(tasks: Tasks) -> anyhow::Result<()> {
+    let signal = stop_signal().context("listen for signals")?;
+    tasks.run(signal, GRACE).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
