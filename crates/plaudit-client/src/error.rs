@@ -45,7 +45,7 @@ pub struct GivenUp<'a> {
 #[non_exhaustive]
 pub enum Reason {
     /// The intake will never take it as it is.
-    #[error("rejected with {code}{}", describe(field.as_ref(), message.as_ref()))]
+    #[error("rejected with {code}{}", complaint(field.as_deref(), message.as_deref()))]
     Rejected {
         /// Such as `out_of_range`.
         code: String,
@@ -94,7 +94,7 @@ pub enum RequestError {
         source: serde_json::Error,
     },
     /// The server refused the request as a whole.
-    #[error("status {status} ({code}){}", describe(None, message.as_ref()))]
+    #[error("status {status}{}", refusal(code, message.as_deref()))]
     Refused {
         /// The HTTP status.
         status: u16,
@@ -149,10 +149,18 @@ impl From<reqwest::Error> for RequestError {
     }
 }
 
-fn describe(field: Option<&String>, message: Option<&String>) -> String {
+fn complaint(field: Option<&str>, message: Option<&str>) -> String {
     match (field, message) {
         (Some(field), Some(message)) => format!(": {field} {message}"),
         (Some(text), None) | (None, Some(text)) => format!(": {text}"),
         (None, None) => String::new(),
+    }
+}
+
+fn refusal(code: &str, message: Option<&str>) -> String {
+    match (code, message) {
+        ("", None) => String::new(),
+        ("", Some(text)) | (text, None) => format!(": {text}"),
+        (code, Some(message)) => format!(" ({code}): {message}"),
     }
 }

@@ -24,6 +24,8 @@ pub enum Refused {
     },
     /// The event is larger than what may be written: sending it again is no use.
     TooLarge,
+    /// The store cannot take the event: sending it again is no use.
+    Unstorable,
 }
 
 /// What became of a request's events, in the order of its batch.
@@ -69,7 +71,7 @@ impl Fates<'_> {
             .filter_map(|delivery| match delivery {
                 Delivery::Unconfirmed => Some(RETRY_AFTER),
                 Delivery::Refused(Refused::Busy { retry_after }) => Some(*retry_after),
-                Delivery::Refused(Refused::TooLarge) | Delivery::Confirmed(_) => None,
+                Delivery::Refused(Refused::TooLarge | Refused::Unstorable) | Delivery::Confirmed(_) => None,
             })
             .max()
     }

@@ -205,11 +205,16 @@ fn answer(parsed: &Parsed, fates: &Fates<'_>, message: &str) -> Answer {
     }
     let none_written = (0..parsed.batch.len())
         .all(|record| matches!(fates.delivery(record), Delivery::Refused(_)));
-    let too_large = (0..parsed.batch.len())
-        .any(|record| *fates.delivery(record) == Delivery::Refused(Refused::TooLarge));
-    if none_written && too_large {
+    let refused_as = |why| {
+        let why = Delivery::Refused(why);
+        none_written && (0..parsed.batch.len()).any(|record| *fates.delivery(record) == why)
+    };
+    if refused_as(Refused::TooLarge) {
         let body = fault("the feedback must be smaller as a whole");
         return Answer::new(StatusCode::BAD_REQUEST, body);
+    }
+    if refused_as(Refused::Unstorable) {
+        return Answer::new(StatusCode::BAD_REQUEST, fault("the feedback cannot be stored"));
     }
     let body = fault("the feedback could not be confirmed");
     let mut answer = Answer::new(StatusCode::SERVICE_UNAVAILABLE, body);

@@ -13,7 +13,7 @@ use plaudit_service::{Keyring, LogFormat, init_logging};
 
 use crate::config::{Config, Sources};
 use crate::console::{print, say};
-use crate::{clickhouse, migrate, services, up};
+use crate::{clickhouse, demo, load, migrate, services, standalone, up};
 use arguments::{Command, CreateKey, KeysCommand};
 
 /// Runs the command line of this process.
@@ -47,6 +47,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys {
             command: KeysCommand::Create(arguments),
         } => create_key(&arguments, &sources)?,
+        Command::Standalone(arguments) => {
+            let engine = arguments.into();
+            service(cli.log_format, &sources, |config| standalone::run(config, engine))?;
+        }
+        Command::Load(options) => runtime()?.block_on(load::run(options))?,
+        Command::Demo(options) => runtime()?.block_on(demo::run(options, sources))?,
         Command::Version => print(format_args!("plaudit {}", env!("CARGO_PKG_VERSION"))),
         Command::Tethered(arguments) => {
             match up::become_tethered(arguments.parent, &arguments.program, &arguments.arguments)? {}

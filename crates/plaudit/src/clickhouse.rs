@@ -25,7 +25,7 @@ pub struct ClickhouseOptions {
 
 /// A directory with much data takes a while to open.
 const START_PATIENCE: Duration = Duration::from_secs(60);
-const STOP_GRACE: Duration = Duration::from_secs(15);
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(15);
 
 impl ClickhouseOptions {
     /// Fetches the library if need be, and says how the engine is to be started. Blocks.
@@ -49,11 +49,7 @@ impl ClickhouseOptions {
 ///
 /// When the engine does not start, ends by itself, or does not stop.
 pub async fn run(options: ClickhouseOptions) -> anyhow::Result<()> {
-    let engine = spawn_blocking(move || -> anyhow::Result<Engine> {
-        let config = options.engine_config()?;
-        Ok(Engine::start(&config, START_PATIENCE)?)
-    })
-    .await??;
+    let engine = start(options).await?;
     // After the start, so that a signal before it ends the process at once.
     let stop = plaudit_service::stop_signal().context("listen for signals")?;
     tracing::info!(address = %engine.address(), "ClickHouse answers");
@@ -65,4 +61,17 @@ pub async fn run(options: ClickhouseOptions) -> anyhow::Result<()> {
     spawn_blocking(move || engine.stop(STOP_GRACE)).await??;
     tracing::info!("ClickHouse has stopped");
     Ok(())
+}
+
+/// Starts the engine in this process and waits until it answers.
+///
+/// # Errors
+///
+/// When the library cannot be had, or the engine does not start.
+pub(crate) async fn start(options: ClickhouseOptions) -> anyhow::Result<Engine> {
+    let engine = spawn_blocking(move || -> anyhow::Result<Engine> {
+        let config = options.engine_config()?;
+        Ok(Engine::start(&config, START_PATIENCE)?)
+    });
+    engine.await?
 }

@@ -22,7 +22,7 @@ use crate::config::Config;
 /// Kubernetes gives a pod.
 pub const GRACE: Duration = Duration::from_secs(28);
 
-const INTAKE_METRICS_PORT: u16 = 9101;
+pub(crate) const INTAKE_METRICS_PORT: u16 = 9101;
 const SINK_METRICS_PORT: u16 = 9102;
 const QUERY_METRICS_PORT: u16 = 9103;
 
@@ -35,28 +35,14 @@ pub async fn intake(config: Config) -> anyhow::Result<()> {
     let keyring = Arc::new(Keyring::load(config.auth.clone())?);
     let registry = MetricRegistry::load(config.metrics.clone())?;
     let listener = listen(config.intake.listen, "intake.listen").await?;
-    let readiness = Readiness::waiting_for(&[
-        plaudit_intake::CONDITIONS.as_slice(),
-        &[KafkaPublish::CONDITION],
-    ]
-    .concat());
+    let readiness = Readiness::waiting_for(&plaudit_intake::conditions::<KafkaPublish>());
     let mut tasks = observe(&config, INTAKE_METRICS_PORT, &readiness).await?;
 
     let producer = ConfirmingProducer::new(&config.kafka).context("make the producer")?;
     let publish = KafkaPublish::new(producer, &config.kafka.topic, config.intake.http_timeout);
     let intake = Arc::new(Intake::new(config.intake, keyring, registry, publish)?);
 
-    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
-    let stop = tasks.stop_token();
-    let reloaded = Arc::clone(&intake);
-    tasks.start("reload", async move {
-        loop {
-            tokio::select! {
-                _ = hangup.recv() => reloaded.reload(),
-                () = stop.cancelled() => return Ok::<_, std::convert::Infallible>(()),
-            }
-        }
-    });
+    reload_on_hangup(&mut tasks, &intake)?;
     let stop = tasks.stop_token().cancelled_owned();
     tasks.start("intake", plaudit_intake::run(listener, intake, readiness, stop));
     until_signal(tasks).await
@@ -99,8 +85,27 @@ pub async fn query(config: Config) -> anyhow::Result<()> {
     until_signal(tasks).await
 }
 
+/// Reads keys and declared metrics again at every SIGHUP.
+pub(crate) fn reload_on_hangup<P: Publish>(
+    tasks: &mut Tasks,
+    intake: &Arc<Intake<P>>,
+) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    let stop = tasks.stop_token();
+    let intake = Arc::clone(intake);
+    tasks.start("reload", async move {
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => intake.reload(),
+                () = stop.cancelled() => return Ok::<_, std::convert::Infallible>(()),
+            }
+        }
+    });
+    Ok(())
+}
+
 /// Serves metrics and probes; returns the tasks of the service, of which this is one.
-async fn observe(config: &Config, port: u16, readiness: &Readiness) -> anyhow::Result<Tasks> {
+pub(crate) async fn observe(config: &Config, port: u16, readiness: &Readiness) -> anyhow::Result<Tasks> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let address = config.observe.listen.unwrap_or(address);
     let listener = listen(address, "observe.listen").await?;
@@ -111,13 +116,13 @@ async fn observe(config: &Config, port: u16, readiness: &Readiness) -> anyhow::R
     Ok(tasks)
 }
 
-async fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+pub(crate) async fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address} ({key})"))
 }
 
-async fn until_signal(tasks: Tasks) -> anyhow::Result<()> {
+pub(crate) async fn until_signal(tasks: Tasks) -> anyhow::Result<()> {
     let signal = stop_signal().context("listen for signals")?;
     tasks.run(signal, GRACE).await?;
     tracing::info!("stopped");

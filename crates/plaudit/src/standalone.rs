@@ -157,9 +157,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     store.migrate().await?;
     let intake_listener = services::listen(config.intake.listen, "intake.listen").await?;
     let query_listener = services::listen(config.query.listen, "query.listen").await?;
-    let conditions: [&[&'static str]; 3] =
-        [&plaudit_intake::CONDITIONS, &[LocalPublish::CONDITION], &[Deps::CLICKHOUSE]];
-    let readiness = Readiness::waiting_for(&conditions.concat());
+    let conditions = plaudit_intake::conditions::<LocalPublish>();
+    let readiness = Readiness::waiting_for(&[&conditions[..], &[Deps::CLICKHOUSE]].concat());
     let mut tasks = services::observe(&config, INTAKE_METRICS_PORT, &readiness).await?;
     let addresses = (config.intake.listen, config.query.listen);
 
@@ -183,7 +182,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         keyring,
         readiness,
     };
-    let stop = tasks.stop_token().cancelled_owned();
+    let stop = tasks.stop_token();
     tasks.start("query", plaudit_query::run(query_listener, deps, stop));
     say(format_args!(
         "plaudit standalone is ready: intake http://{}, query http://{}",

@@ -84,6 +84,10 @@ impl Entries {
                 let message = "must be smaller as a whole";
                 self.reject(index, &FieldError::new(ItemCode::TooLong, "", message));
             }
+            Delivery::Refused(Refused::Unstorable) => {
+                let message = "cannot be stored";
+                self.reject(index, &FieldError::new(ItemCode::OutOfRange, "", message));
+            }
         }
     }
 

@@ -10,6 +10,8 @@ use plaudit_service::{LogFormat, Scope};
 
 use crate::clickhouse::ClickhouseOptions;
 use crate::config::{Setting, Sources};
+use crate::demo::DemoOptions;
+use crate::load::LoadOptions;
 use crate::up::{Member, PortChoice, Ports, UpOptions};
 
 /// Takes feedback on the answers of LLM applications, keeps it safe in Kafka and lands
@@ -51,6 +53,12 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// Run intake, ClickHouse and query in one process, without Kafka
+    Standalone(Clickhouse),
+    /// Send realistic feedback and measure the answers
+    Load(LoadOptions),
+    /// Show the whole path once, on real parts, and whether it agrees
+    Demo(DemoOptions),
     /// Print the version
     Version,
     /// Become a program that gets SIGTERM when its parent is gone

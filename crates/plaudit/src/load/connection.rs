@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use plaudit_client::{Answer, Api, ItemStatus, Micros, Reply, RequestError, Wait};
+use plaudit_client::{Answer, AnswerItem, Api, ItemStatus, Micros, Reply, RequestError, Wait};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -94,7 +94,7 @@ impl Connection {
         reply: Result<Reply, RequestError>,
         latency: Duration,
     ) -> io::Result<()> {
-        let before = self.report.accepted;
+        let (before, hidden) = (self.report.accepted, self.report.not_visible);
         let settled = match &reply {
             Ok(reply) => self.answered(events, reply),
             Err(_) => Ok(()),
@@ -107,7 +107,10 @@ impl Connection {
         if let Err(error) = reply.map(drop).and(settled) {
             self.failed(&error, events.len() as u64);
         }
-        self.time(latency);
+        // A refusal that comes at once is no fast acknowledgement.
+        if accepted > 0 && self.report.not_visible == hidden {
+            self.time(latency);
+        }
         let live = &self.shared.live;
         live.accepted.fetch_add(accepted, Ordering::Relaxed);
         live.missing
@@ -158,8 +161,7 @@ impl Connection {
                 (ItemStatus::Accepted, Some(receipt)) if item.id == Some(event.id) => {
                     self.lines.push(event.id, receipt);
                     self.accepted(event, item.index);
-                    let visible = item.state.as_ref().is_some_and(|state| state == "visible");
-                    if matches!(self.wait, Wait::Visible(_)) && !visible {
+                    if matches!(self.wait, Wait::Visible(_)) && !is_readable(item) {
                         self.report.not_visible += 1;
                     }
                 }
@@ -212,6 +214,12 @@ impl Connection {
             self.report.sample.see(event.id);
         }
     }
+}
+
+/// Whether a read finds the item, be it by this record or by an earlier one.
+fn is_readable(item: &AnswerItem<'_>) -> bool {
+    let state = item.state.as_deref();
+    matches!(state, Some("visible" | "duplicate"))
 }
 
 fn created(reply: &Reply) -> Result<Created<'_>, RequestError> {

@@ -27,11 +27,11 @@ pub struct Report {
     pub unconfirmed: u64,
     /// Why events were not accepted, and how many each.
     pub faults: BTreeMap<String, u64>,
-    /// From the intended send time to the answer.
-    #[serde(rename = "ack_ms")]
+    /// From the intended send time to the acknowledgement.
+    #[serde(rename = "ack_ms", skip_serializing_if = "Latency::is_empty")]
     pub ack: Latency,
     /// From the intended send time to being readable, of the requests that asked.
-    #[serde(rename = "visible_ms")]
+    #[serde(rename = "visible_ms", skip_serializing_if = "Latency::is_empty")]
     pub visible: Latency,
     /// Events that could not be read in the time that was asked for.
     pub not_visible: u64,
@@ -314,6 +314,9 @@ impl Latency {
 
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("-");
+        }
         for (name, ms) in self.points() {
             write!(f, "{name} {ms:.1} ms  ")?;
         }

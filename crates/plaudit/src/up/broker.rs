@@ -58,7 +58,10 @@ const HEAP: &str = "-Xmx512m";
 const COLLECTOR: &str = "-XX:+UseSerialGC";
 /// Kafka at `info` writes a page about every topic.
 const QUIET: &str = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn";
-const TIMES: &str = "-Dorg.slf4j.simpleLogger.showDateTime=true";
+const TIMES: [&str; 2] = [
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+];
 
 impl Broker {
     /// Writes the configuration, and formats the storage the first time. Blocks, for a
@@ -80,7 +83,8 @@ impl Broker {
 
     /// How the broker is started, once [`prepare`](Self::prepare)d.
     pub fn spec(&self, log: PathBuf, tether: Tether) -> ChildSpec {
-        let mut arguments: Vec<OsString> = [HEAP, COLLECTOR, QUIET, TIMES].map(OsString::from).into();
+        let options = [HEAP, COLLECTOR, QUIET].into_iter().chain(TIMES);
+        let mut arguments: Vec<OsString> = options.map(OsString::from).collect();
         arguments.extend(["-cp".into(), self.class_path(), "kafka.Kafka".into()]);
         arguments.push(self.properties_path().into());
         ChildSpec {
@@ -171,6 +175,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 # Back 4 s after a kill instead of 12.
 broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
 num.network.threads=2
 num.io.threads=4
 log.retention.check.interval.ms=60000

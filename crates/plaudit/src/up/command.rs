@@ -15,6 +15,17 @@ struct Signals {
     interrupt: Signal,
 }
 
+/// How the stack came to its end.
+enum Ended {
+    /// Each part had its grace.
+    InOrder,
+    /// Somebody could not wait.
+    Killed,
+}
+
+/// What a shell expects of a program that a second Ctrl-C has ended.
+const KILLED: u8 = 130;
+
 /// Runs the stack until a signal, or until a child cannot live.
 ///
 /// The first signal stops everything in order, a second one kills it.
@@ -33,8 +44,10 @@ pub async fn run(options: UpOptions) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     };
-    stop(stack, signals).await;
-    code
+    match stop(stack, signals).await {
+        Ended::InOrder => code,
+        Ended::Killed => ExitCode::from(KILLED),
+    }
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {
@@ -42,19 +55,21 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn stop(stack: Stack, mut signals: Signals) {
+async fn stop(stack: Stack, mut signals: Signals) -> Ended {
     say("stopping");
     let kill = stack.kill_token();
     let stopping = stack.stop();
     tokio::pin!(stopping);
-    tokio::select! {
-        () = &mut stopping => {}
+    let ended = tokio::select! {
+        () = &mut stopping => Ended::InOrder,
         () = signals.next() => {
             kill.cancel();
             stopping.await;
+            Ended::Killed
         }
-    }
+    };
     say("stopped");
+    ended
 }
 
 /// Returns on a signal.
