@@ -97,11 +97,11 @@ impl Api {
     pub async fn metrics(&self) -> Result<Vec<MetricCount>, RequestError> {
         #[derive(Deserialize)]
         struct Metrics {
-            items: Vec<MetricCount>,
+            metrics: Vec<MetricCount>,
         }
 
         let url = at(&self.query, ["v1", "metrics"]);
-        Ok(self.get::<Metrics>(url).await?.items)
+        Ok(self.get::<Metrics>(url).await?.metrics)
     }
 
     /// What was said by one metric (`GET /v1/metrics/{metric}`).

@@ -39,7 +39,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Up(arguments) => {
             // One thread: it does nothing but wait.
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             return Ok(runtime.block_on(up::run(arguments.options(sources)?)));
         }
         Command::Migrate => runtime()?.block_on(migrate::run(&sources))?,
@@ -49,7 +51,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         } => create_key(&arguments, &sources)?,
         Command::Standalone(arguments) => {
             let engine = arguments.into();
-            service(cli.log_format, &sources, |config| standalone::run(config, engine))?;
+            service(cli.log_format, &sources, |config| {
+                standalone::run(config, engine)
+            })?;
         }
         Command::Load(options) => runtime()?.block_on(load::run(options))?,
         Command::Demo(options) => runtime()?.block_on(demo::run(options, sources))?,
@@ -76,7 +80,9 @@ where
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }
 
 fn create_key(arguments: &CreateKey, sources: &Sources) -> anyhow::Result<()> {
@@ -89,7 +95,13 @@ fn create_key(arguments: &CreateKey, sources: &Sources) -> anyhow::Result<()> {
     };
     let created = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let name = arguments.name.as_deref();
-    let key = Keyring::create_key(&file, &arguments.project, &arguments.scopes(), name, Some(&created))?;
+    let key = Keyring::create_key(
+        &file,
+        &arguments.project,
+        &arguments.scopes(),
+        name,
+        Some(&created),
+    )?;
     say(format_args!(
         "added key {} of project {} to {}; this is the only time it is shown:",
         key.entry.id,

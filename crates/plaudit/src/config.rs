@@ -15,10 +15,10 @@ mod setting;
 pub use problem::ConfigError;
 pub use setting::Setting;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use figment::Figment;
-use figment::providers::{Env, Format, Serialized, Toml};
+use figment::providers::{Format, Serialized, Toml};
 use plaudit_intake::{IntakeConfig, MetricsConfig};
 use plaudit_kafka::KafkaConfig;
 use plaudit_query::QueryConfig;
@@ -55,8 +55,10 @@ pub struct Config {
 /// Where the layers above the defaults come from.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The file; without one, `plaudit.toml` in the working directory if it is there.
+    /// The file, which has to be there.
     pub file: Option<PathBuf>,
+    /// What the environment sets.
+    pub environment: Vec<Setting>,
     /// `--set`, the later one wins.
     pub settings: Vec<Setting>,
 }
@@ -70,7 +72,6 @@ struct Reading<'a> {
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "plaudit.toml";
-const ENV_PREFIX: &str = "PLAUDIT__";
 
 impl Config {
     /// Reads all layers.
@@ -129,6 +130,20 @@ impl Config {
 }
 
 impl Sources {
+    /// The sources of this process: what was typed, and its environment. Without a file,
+    /// `plaudit.toml` in the working directory is one if it is there.
+    pub fn of_process(file: Option<PathBuf>, settings: Vec<Setting>) -> Self {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Setting::from_variable(name.to_str()?, value.to_str()?))
+            .collect();
+        let default_file = || Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists());
+        Self {
+            file: file.or_else(default_file),
+            environment,
+            settings,
+        }
+    }
+
     /// Whether a layer above the defaults gives this key, such as `auth.mode`.
     pub fn gives(&self, key: &str) -> bool {
         self.layers().contains(key)
@@ -142,41 +157,35 @@ impl Sources {
         sources
     }
 
-    /// What was typed for a key on the command line, else in the environment.
-    fn typed(&self, key: &str) -> Option<String> {
-        let flag = self.settings.iter().rfind(|setting| setting.key == key);
-        let variable = || {
-            let name = ENV_PREFIX.to_owned() + &key.replace('.', "__");
-            std::env::vars_os()
-                .find(|(variable, _)| variable.eq_ignore_ascii_case(&name))
-                .and_then(|(_, value)| value.into_string().ok())
-        };
-        flag.map(|setting| setting.value.clone()).or_else(variable)
+    /// From weak to strong.
+    fn typed(&self) -> impl DoubleEndedIterator<Item = &Setting> {
+        self.environment.iter().chain(&self.settings)
     }
 
     fn layers(&self) -> Figment {
         let file = match &self.file {
-            // Named, so it has to be there.
             Some(file) => Figment::from(Spelled(Toml::file_exact(file))),
-            None if Path::new(DEFAULT_FILE).exists() => {
-                Figment::from(Spelled(Toml::file_exact(DEFAULT_FILE)))
-            }
             None => Figment::new(),
         };
-        let layers = file.merge(Spelled(Env::prefixed(ENV_PREFIX).split("__")));
-        self.settings
-            .iter()
-            .fold(layers, |layers, setting| layers.merge(Spelled(setting.clone())))
+        self.typed().fold(file, |layers, setting| {
+            layers.merge(Spelled(setting.clone()))
+        })
     }
 }
 
 impl Reading<'_> {
     /// One section, or its defaults and a problem.
     fn section<T: DeserializeOwned + Default>(&mut self, name: &str) -> T {
-        match setting::extract(&self.layers, name, |key| self.sources.typed(key)) {
+        let typed = |key: &str| {
+            let mut typed = self.sources.typed();
+            typed
+                .rfind(|setting| setting.key == key)
+                .map(|setting| setting.value.clone())
+        };
+        match setting::extract(&self.layers, name, typed) {
             Ok(section) => section,
             Err(error) => {
-                self.problems.add(name, error);
+                self.problems.add(name, *error);
                 T::default()
             }
         }

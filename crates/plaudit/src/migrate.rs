@@ -28,7 +28,10 @@ pub async fn run(sources: &Sources) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("make topics at {}", config.kafka.brokers))?;
     for topic in topics.iter().filter(|topic| topic.created) {
-        say(format_args!("made topic {} ({} partitions)", topic.name, topic.partitions));
+        say(format_args!(
+            "made topic {} ({} partitions)",
+            topic.name, topic.partitions
+        ));
     }
     let migrated = Store::new(config.clickhouse.clone())
         .migrate()

@@ -44,7 +44,10 @@ pub async fn intake(config: Config) -> anyhow::Result<()> {
 
     reload_on_hangup(&mut tasks, &intake)?;
     let stop = tasks.stop_token().cancelled_owned();
-    tasks.start("intake", plaudit_intake::run(listener, intake, readiness, stop));
+    tasks.start(
+        "intake",
+        plaudit_intake::run(listener, intake, readiness, stop),
+    );
     until_signal(tasks).await
 }
 
@@ -105,7 +108,11 @@ pub(crate) fn reload_on_hangup<P: Publish>(
 }
 
 /// Serves metrics and probes; returns the tasks of the service, of which this is one.
-pub(crate) async fn observe(config: &Config, port: u16, readiness: &Readiness) -> anyhow::Result<Tasks> {
+pub(crate) async fn observe(
+    config: &Config,
+    port: u16,
+    readiness: &Readiness,
+) -> anyhow::Result<Tasks> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let address = config.observe.listen.unwrap_or(address);
     let listener = listen(address, "observe.listen").await?;

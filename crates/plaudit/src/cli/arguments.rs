@@ -160,10 +160,7 @@ enum ScopeName {
 impl Cli {
     /// Where the configuration comes from.
     pub(super) fn sources(&self) -> Sources {
-        Sources {
-            file: self.config.clone(),
-            settings: self.settings.clone(),
-        }
+        Sources::of_process(self.config.clone(), self.settings.clone())
     }
 }
 
@@ -175,13 +172,21 @@ impl Directories {
 
 impl Up {
     pub(super) fn options(self, sources: Sources) -> std::io::Result<UpOptions> {
-        let mut ports = if self.free_ports { Ports::free() } else { Ports::default() };
+        let mut ports = if self.free_ports {
+            Ports::free()
+        } else {
+            Ports::default()
+        };
         self.ports.iter().for_each(|choice| ports.choose(*choice));
         Ok(UpOptions {
             parts: self.directories.parts(),
             directory: self.directories.dir,
             ports,
-            members: if self.only.is_empty() { Member::ALL.to_vec() } else { self.only },
+            members: if self.only.is_empty() {
+                Member::ALL.to_vec()
+            } else {
+                self.only
+            },
             binary: std::env::current_exe()?,
             sources,
         })
@@ -190,7 +195,10 @@ impl Up {
 
 impl CreateKey {
     pub(super) fn scopes(&self) -> Vec<Scope> {
-        self.scopes.iter().map(|scope| Scope::from(*scope)).collect()
+        self.scopes
+            .iter()
+            .map(|scope| Scope::from(*scope))
+            .collect()
     }
 }
 
@@ -245,14 +253,26 @@ mod tests {
 
     #[test]
     fn a_child_is_told_what_it_is_told() {
-        let cli = Cli::parse_from(["plaudit", "sink", "--set", "kafka.brokers=a:1", "--config", "x.toml"]);
-        assert_eq!(cli.sources().settings, [Setting::new("kafka.brokers", "a:1")]);
+        let cli = Cli::parse_from([
+            "plaudit",
+            "sink",
+            "--set",
+            "kafka.brokers=a:1",
+            "--config",
+            "x.toml",
+        ]);
+        assert_eq!(
+            cli.sources().settings,
+            [Setting::new("kafka.brokers", "a:1")]
+        );
         assert_eq!(cli.sources().file, Some("x.toml".into()));
     }
 
     #[test]
     fn a_tethered_program_keeps_its_own_flags() {
-        let cli = Cli::parse_from(["plaudit", "tethered", "7", "java", "-Xmx512m", "-cp", "x", "--set", "a"]);
+        let cli = Cli::parse_from([
+            "plaudit", "tethered", "7", "java", "-Xmx512m", "-cp", "x", "--set", "a",
+        ]);
         let Command::Tethered(tethered) = cli.command else {
             panic!("another command");
         };
@@ -263,7 +283,13 @@ mod tests {
     #[test]
     fn a_named_port_goes_over_any_free_one() {
         let cli = Cli::parse_from([
-            "plaudit", "up", "--free-ports", "--port", "kafka=19092", "--only", "kafka,clickhouse",
+            "plaudit",
+            "up",
+            "--free-ports",
+            "--port",
+            "kafka=19092",
+            "--only",
+            "kafka,clickhouse",
         ]);
         let Command::Up(up) = cli.command else {
             panic!("another command");

@@ -49,7 +49,10 @@ impl Problems {
                         Some(last) if last == field => key,
                         _ => format!("{key}.{field}"),
                     };
-                    format!("{key}: there is no such key; there are {}", known.join(", "))
+                    format!(
+                        "{key}: there is no such key; there are {}",
+                        known.join(", ")
+                    )
                 }
                 Kind::InvalidType(_, wanted) | Kind::InvalidValue(_, wanted) => {
                     format!("{key}: must be {wanted}")
@@ -61,7 +64,7 @@ impl Problems {
             };
             let place = error.metadata.as_ref().map(|layer| match &layer.source {
                 Some(source) => format!(" (in {source})"),
-                None => format!(" (in {})", layer.name),
+                None => format!(" (from {})", layer.name),
             });
             self.0.push(problem + &place.unwrap_or_default());
         }
@@ -76,9 +79,12 @@ impl Problems {
         for (name, value) in &tree {
             if !known.contains(&name.as_str()) {
                 let known = known.join(", ");
-                self.0.push(format!("{name}: there is no such section; there are {known}"));
+                self.0.push(format!(
+                    "{name}: there is no such section; there are {known}"
+                ));
             } else if !matches!(value, Value::Dict(..)) {
-                self.0.push(format!("{name}: must be a section, with keys in it"));
+                self.0
+                    .push(format!("{name}: must be a section, with keys in it"));
             }
         }
     }

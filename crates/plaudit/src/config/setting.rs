@@ -1,4 +1,4 @@
-//! One `--set key=value`, and how a value that looks like a number can be text.
+//! One `section.key=value`, and how a value that looks like a number can be text.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -9,11 +9,19 @@ use figment::value::{Dict, Map, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider};
 use serde::de::DeserializeOwned;
 
-/// One `--set key=value`: a layer of its own.
+/// One key and its value, typed on the command line or in the environment: a layer of
+/// its own.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Setting {
     pub(super) key: String,
     pub(super) value: String,
+    origin: Origin,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    Flag,
+    Variable,
 }
 
 impl Setting {
@@ -22,7 +30,22 @@ impl Setting {
         Self {
             key: key.into(),
             value: value.into(),
+            origin: Origin::Flag,
         }
+    }
+
+    /// What a variable of the environment sets, if it is one of ours:
+    /// `PLAUDIT__KAFKA__BROKERS` sets `kafka.brokers`.
+    ///
+    /// One underscore is part of a name. Two behind the prefix as well, since Kubernetes
+    /// injects `PLAUDIT_SERVICE_HOST` and its like.
+    pub fn from_variable(name: &str, value: &str) -> Option<Self> {
+        let key = name.strip_prefix("PLAUDIT__")?;
+        Some(Self {
+            key: key.to_ascii_lowercase().replace("__", "."),
+            value: value.to_owned(),
+            origin: Origin::Variable,
+        })
     }
 
     /// As it is typed after `--set`.
@@ -44,11 +67,13 @@ impl FromStr for Setting {
 
 impl Provider for Setting {
     fn metadata(&self) -> Metadata {
-        Metadata::named("`--set`")
+        Metadata::named(match self.origin {
+            Origin::Flag => "--set",
+            Origin::Variable => "the environment",
+        })
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
-        // The same reading of a value as that of an environment variable.
         let value: Value = self
             .value
             .parse()
@@ -66,7 +91,7 @@ pub(super) fn extract<T: DeserializeOwned>(
     layers: &Figment,
     section: &str,
     typed: impl Fn(&str) -> Option<String>,
-) -> Result<T, Error> {
+) -> Result<T, Box<Error>> {
     let mut layers = layers.clone();
     let mut taken_back = BTreeSet::new();
     loop {
@@ -75,13 +100,14 @@ pub(super) fn extract<T: DeserializeOwned>(
             Err(error) => error,
         };
         let key = key_of(&error, section);
-        let text_wanted = matches!(&error.kind, Kind::InvalidType(_, wanted) if wanted.contains("string"));
+        let text_wanted =
+            matches!(&error.kind, Kind::InvalidType(_, wanted) if wanted.contains("string"));
         match typed(&key) {
             // Once a key: a second complaint is a real one.
             Some(text) if text_wanted && taken_back.insert(key.clone()) => {
                 layers = layers.merge(Serialized::default(&key, text));
             }
-            _ => return Err(error),
+            _ => return Err(Box::new(error)),
         }
     }
 }

@@ -116,6 +116,9 @@ mod tests {
     #[test]
     fn one_other_byte_is_another_file() {
         let altered = problem(&[("one", "one"), ("two", "twO")]).unwrap();
-        assert!(altered.starts_with("two is not the pinned one"), "{altered}");
+        assert!(
+            altered.starts_with("two is not the pinned one"),
+            "{altered}"
+        );
     }
 }

@@ -82,7 +82,9 @@ fn fetch(package: &Package, home: &Path) -> Result<(), PartError> {
     let archive = home.join(format!("chdb-{name}-{VERSION}.tgz"));
     match package.sha256 {
         Some(pinned) => checksum::verify(&archive, pinned, NPM.name)?,
-        None => say(format_args!("@chdb/{name} has no checksum pinned here: taking npm's own check")),
+        None => say(format_args!(
+            "@chdb/{name} has no checksum pinned here: taking npm's own check"
+        )),
     }
     unpack(&archive, &home.join(LIBRARY))?;
     fs::remove_file(&archive).map_err(PartError::io("remove", &archive))
@@ -121,7 +123,10 @@ mod tests {
     /// An archive like npm's that holds one file.
     fn archive(directory: &Path, name: &str) -> PathBuf {
         let path = directory.join("archive.tgz");
-        let mut tar = tar::Builder::new(GzEncoder::new(File::create(&path).unwrap(), Compression::fast()));
+        let mut tar = tar::Builder::new(GzEncoder::new(
+            File::create(&path).unwrap(),
+            Compression::fast(),
+        ));
         let mut header = tar::Header::new_gnu();
         header.set_size(6);
         header.set_mode(0o644);

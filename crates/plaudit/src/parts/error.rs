@@ -59,7 +59,9 @@ pub enum PartError {
         free_bytes: u64,
     },
     /// The package manager cannot reach its registry.
-    #[error("`{tool}` cannot reach its registry: check the network (or its proxy settings) and try again")]
+    #[error(
+        "`{tool}` cannot reach its registry: check the network (or its proxy settings) and try again"
+    )]
     Network {
         /// The program.
         tool: &'static str,
@@ -73,7 +75,9 @@ pub enum PartError {
         line: String,
     },
     /// There is no such part for this machine.
-    #[error("there is no ClickHouse engine for {0}: run ClickHouse elsewhere and set clickhouse.url")]
+    #[error(
+        "there is no ClickHouse engine for {0}: run ClickHouse elsewhere and set clickhouse.url"
+    )]
     Platform(&'static str),
     /// Reading or writing failed.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -89,7 +93,10 @@ pub enum PartError {
 
 impl PartError {
     /// For `map_err`: what was done, and on what. A full disk is said as such.
-    pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| match source.kind() {
             io::ErrorKind::StorageFull => Self::full(path),

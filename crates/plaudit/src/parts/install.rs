@@ -60,7 +60,10 @@ impl Place<'_> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => {
-                say(format_args!("waiting for another process that fetches {}", self.name));
+                say(format_args!(
+                    "waiting for another process that fetches {}",
+                    self.name
+                ));
             }
             Err(TryLockError::Error(error)) => return Err(PartError::io("lock", path)(error)),
         }
@@ -70,7 +73,10 @@ impl Place<'_> {
 
     fn remove(self, directory: &Path, why: &str) -> Result<(), PartError> {
         if directory.exists() {
-            say(format_args!("{} {why}: removing it and fetching again", self.name));
+            say(format_args!(
+                "{} {why}: removing it and fetching again",
+                self.name
+            ));
             fs::remove_dir_all(directory).map_err(PartError::io("remove", directory))?;
         }
         Ok(())
@@ -79,7 +85,7 @@ impl Place<'_> {
     fn check_room(self) -> Result<(), PartError> {
         let stat = nix::sys::statvfs::statvfs(self.root)
             .map_err(|errno| PartError::io("look at the disk of", self.root)(errno.into()))?;
-        let free_bytes = u64::from(stat.blocks_available()) * u64::from(stat.fragment_size());
+        let free_bytes = wide(stat.blocks_available()) * wide(stat.fragment_size());
         let needed_bytes = self.needed_bytes.max(MIN_FREE_BYTES);
         if free_bytes < needed_bytes {
             return Err(PartError::DiskFull {
@@ -90,6 +96,11 @@ impl Place<'_> {
         }
         Ok(())
     }
+}
+
+/// Counts of blocks have 32 bits on some systems and 64 on others.
+fn wide(count: impl Into<u64>) -> u64 {
+    count.into()
 }
 
 #[cfg(test)]

@@ -55,7 +55,9 @@ pub fn kafka_jars(parts: &Path) -> Result<PathBuf, PartError> {
         |home| {
             // Maven is a Java program: say that Java is missing, not that Maven fails.
             java()?;
-            during("fetching Apache Kafka 4.3.0 (44 MB, with mvn)", || fetch(home))
+            during("fetching Apache Kafka 4.3.0 (44 MB, with mvn)", || {
+                fetch(home)
+            })
         },
     )?;
     Ok(home.join("lib"))

@@ -90,7 +90,7 @@ fn telling_line(text: &str) -> Option<String> {
                 .or_else(|| line.strip_prefix("[ERROR] "))
         })
         .find(|line| !line.starts_with("code "))
-        .or_else(|| lines().last())
+        .or_else(|| lines().next_back())
         .map(str::to_owned)
 }
 
@@ -111,11 +111,17 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_line_that_says_what_to_do() {
-        let offline = failure(NPM, "npm error code EAI_AGAIN\nnpm error request to x failed");
+        let offline = failure(
+            NPM,
+            "npm error code EAI_AGAIN\nnpm error request to x failed",
+        );
         assert!(matches!(offline, PartError::Network { tool: "npm" }));
         let full = failure(MAVEN, "[ERROR] x: No space left on device -> [Help 1]");
         assert!(matches!(full, PartError::DiskFull { .. }));
-        let other = failure(NPM, "npm warn a\nnpm error code E404\nnpm error 404 Not Found\n");
+        let other = failure(
+            NPM,
+            "npm warn a\nnpm error code E404\nnpm error 404 Not Found\n",
+        );
         assert_eq!(other.to_string(), "`npm` failed: 404 Not Found");
     }
 

@@ -125,7 +125,9 @@ impl Broker {
         let path = self.directory.join("cluster.id");
         match fs::read_to_string(&path) {
             Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&path)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&path)(error));
+            }
             _ => {}
         }
         let id = URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes());
@@ -232,7 +234,13 @@ mod tests {
     #[test]
     fn the_jars_are_one_wildcard() {
         let spec = broker(Path::new("/d")).spec("/log".into(), Tether::Loose);
-        assert!(spec.arguments.contains(&OsString::from("/parts/kafka/lib/*")));
-        assert_eq!(spec.arguments.last(), Some(&OsString::from("/d/server.properties")));
+        assert!(
+            spec.arguments
+                .contains(&OsString::from("/parts/kafka/lib/*"))
+        );
+        assert_eq!(
+            spec.arguments.last(),
+            Some(&OsString::from("/d/server.properties"))
+        );
     }
 }

@@ -138,7 +138,10 @@ impl Child {
     /// The last lines that this life of the child has written, at most `count`.
     pub fn last_lines(&self, count: usize) -> Vec<String> {
         let text = self.tail().unwrap_or_default();
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         let skipped = lines.len().saturating_sub(count);
         lines.into_iter().skip(skipped).map(str::to_owned).collect()
     }
@@ -175,7 +178,10 @@ fn open_log(spec: &ChildSpec) -> io::Result<(File, u64)> {
     if fs::metadata(&spec.log).is_ok_and(|log| log.len() > MAX_LOG_BYTES) {
         fs::rename(&spec.log, spec.log.with_extension("log.1"))?;
     }
-    let log = OpenOptions::new().create(true).append(true).open(&spec.log)?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&spec.log)?;
     let length = log.metadata()?.len();
     Ok((log, length))
 }

@@ -91,11 +91,31 @@ fn announce(stack: &Stack) {
     let addresses: Vec<String> = [
         (Member::Intake, "intake", stack.url(Listener::Intake)),
         (Member::Query, "query", stack.url(Listener::Query)),
-        (Member::Clickhouse, "ClickHouse", stack.url(Listener::Clickhouse)),
-        (Member::Kafka, "Kafka", stack.ports().address(Listener::Kafka).to_string()),
-        (Member::Intake, "metrics", stack.url(Listener::IntakeMetrics) + "/metrics"),
-        (Member::Sink, "", stack.url(Listener::SinkMetrics) + "/metrics"),
-        (Member::Query, "", stack.url(Listener::QueryMetrics) + "/metrics"),
+        (
+            Member::Clickhouse,
+            "ClickHouse",
+            stack.url(Listener::Clickhouse),
+        ),
+        (
+            Member::Kafka,
+            "Kafka",
+            stack.ports().address(Listener::Kafka).to_string(),
+        ),
+        (
+            Member::Intake,
+            "metrics",
+            stack.url(Listener::IntakeMetrics) + "/metrics",
+        ),
+        (
+            Member::Sink,
+            "",
+            stack.url(Listener::SinkMetrics) + "/metrics",
+        ),
+        (
+            Member::Query,
+            "",
+            stack.url(Listener::QueryMetrics) + "/metrics",
+        ),
     ]
     .into_iter()
     .filter(|(member, ..)| stack.has(*member))

@@ -260,10 +260,18 @@ mod tests {
     async fn a_child_that_cannot_live_is_given_up_with_its_last_lines() {
         let directory = tempfile::tempdir().unwrap();
         let mut keeper = Keeper::new(EAGER);
-        keeper.keep(shell("short", directory.path(), "echo no such luck; exit 3"), Duration::ZERO);
+        keeper.keep(
+            shell("short", directory.path(), "echo no such luck; exit 3"),
+            Duration::ZERO,
+        );
         let error = keeper.failed().await;
         assert_eq!(error.lines, ["no such luck"]);
-        assert!(error.to_string().starts_with("short cannot live (exit status: 3)"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("short cannot live (exit status: 3)"),
+            "{error}"
+        );
         let lives = fs::read_to_string(directory.path().join("short.log")).unwrap();
         assert_eq!(lives.lines().count(), 3);
         // Stopping what is over already is no wait.
@@ -296,13 +304,19 @@ mod tests {
                 "trap 'echo {name} >> {}; exit 0' TERM; echo up; while :; do sleep 0.01; done",
                 journal.display()
             );
-            keeper.keep(shell(name, directory.path(), &script), Duration::from_secs(60));
+            keeper.keep(
+                shell(name, directory.path(), &script),
+                Duration::from_secs(60),
+            );
         }
         for name in ["first", "second", "third"] {
             lines(&directory.path().join(format!("{name}.log")), 1).await;
         }
         keeper.stop().await;
-        assert_eq!(fs::read_to_string(journal).unwrap(), "third\nsecond\nfirst\n");
+        assert_eq!(
+            fs::read_to_string(journal).unwrap(),
+            "third\nsecond\nfirst\n"
+        );
     }
 
     #[tokio::test]
@@ -310,7 +324,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut keeper = Keeper::new(EAGER);
         keeper.keep(
-            shell("deaf", directory.path(), "trap '' TERM; echo up; while :; do sleep 0.01; done"),
+            shell(
+                "deaf",
+                directory.path(),
+                "trap '' TERM; echo up; while :; do sleep 0.01; done",
+            ),
             Duration::from_secs(3600),
         );
         lines(&directory.path().join("deaf.log"), 1).await;

@@ -65,7 +65,11 @@ impl DirectoryLock {
                 let pid = pid.trim();
                 return Err(LockError::Held {
                     // Between its claim and its first write there is no pid to read.
-                    holder: if pid.is_empty() { "just started".to_owned() } else { format!("pid {pid}") },
+                    holder: if pid.is_empty() {
+                        "just started".to_owned()
+                    } else {
+                        format!("pid {pid}")
+                    },
                     directory: named(),
                 });
             }
@@ -75,7 +79,8 @@ impl DirectoryLock {
             file,
             left_behind: !pid.trim().is_empty(),
         };
-        lock.write(&std::process::id().to_string()).map_err(failed)?;
+        lock.write(&std::process::id().to_string())
+            .map_err(failed)?;
         Ok(lock)
     }
 
@@ -109,17 +114,27 @@ mod tests {
     fn a_second_claim_names_the_first() {
         let directory = tempfile::tempdir().unwrap();
         let first = DirectoryLock::claim(directory.path()).unwrap();
-        let error = DirectoryLock::claim(directory.path()).unwrap_err().to_string();
+        let error = DirectoryLock::claim(directory.path())
+            .unwrap_err()
+            .to_string();
         let pid = format!("pid {}", std::process::id());
         assert!(error.contains(&pid), "{error}");
         first.release().unwrap();
-        assert!(!DirectoryLock::claim(directory.path()).unwrap().left_behind());
+        assert!(
+            !DirectoryLock::claim(directory.path())
+                .unwrap()
+                .left_behind()
+        );
     }
 
     #[test]
     fn a_killed_holder_is_noticed_and_holds_nothing() {
         let directory = tempfile::tempdir().unwrap();
         drop(DirectoryLock::claim(directory.path()).unwrap());
-        assert!(DirectoryLock::claim(directory.path()).unwrap().left_behind());
+        assert!(
+            DirectoryLock::claim(directory.path())
+                .unwrap()
+                .left_behind()
+        );
     }
 }

@@ -59,7 +59,9 @@ pub enum PortError {
         port: u16,
     },
     /// Two listeners were given one port.
-    #[error("port {port} is given to both {first} and {second}: choose another with --port {second}=PORT")]
+    #[error(
+        "port {port} is given to both {first} and {second}: choose another with --port {second}=PORT"
+    )]
     Twice {
         /// The port.
         port: u16,
@@ -69,7 +71,9 @@ pub enum PortError {
         second: Listener,
     },
     /// The system gives no port at all, or not this one.
-    #[error("cannot listen on port {port} ({listener}): {source}; choose another with --port {listener}=PORT")]
+    #[error(
+        "cannot listen on port {port} ({listener}): {source}; choose another with --port {listener}=PORT"
+    )]
     Refused {
         /// Who would listen.
         listener: Listener,
@@ -146,7 +150,11 @@ impl FromStr for PortChoice {
 
 impl Default for Ports {
     fn default() -> Self {
-        Self(Listener::ALL.map(|listener| (listener, listener.default_port())).into())
+        Self(
+            Listener::ALL
+                .map(|listener| (listener, listener.default_port()))
+                .into(),
+        )
     }
 }
 
@@ -163,7 +171,10 @@ impl Ports {
 
     /// The port of a listener.
     pub fn port(&self, listener: Listener) -> u16 {
-        self.0.get(&listener).copied().unwrap_or_else(|| listener.default_port())
+        self.0
+            .get(&listener)
+            .copied()
+            .unwrap_or_else(|| listener.default_port())
     }
 
     /// The address of a listener.
@@ -180,7 +191,11 @@ impl Ports {
     ///
     /// The first listener that cannot have its port. Somebody may still take a port
     /// between this check and its use; the listener says so then.
-    pub async fn claim(&mut self, listeners: &[Listener], patience: Duration) -> Result<(), PortError> {
+    pub async fn claim(
+        &mut self,
+        listeners: &[Listener],
+        patience: Duration,
+    ) -> Result<(), PortError> {
         let deadline = Instant::now() + patience;
         // Held until all are checked: two listeners cannot be given the same free port.
         let mut held: Vec<(Listener, TcpListener)> = Vec::new();
@@ -243,7 +258,10 @@ mod tests {
             listener: Listener::Query,
             port,
         });
-        let error = ports.claim(&Listener::ALL, Duration::ZERO).await.unwrap_err();
+        let error = ports
+            .claim(&Listener::ALL, Duration::ZERO)
+            .await
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
@@ -266,13 +284,19 @@ mod tests {
     #[tokio::test]
     async fn one_port_for_two_is_said() {
         let mut ports = Ports::free();
-        ports.claim(&[Listener::Intake], Duration::ZERO).await.unwrap();
+        ports
+            .claim(&[Listener::Intake], Duration::ZERO)
+            .await
+            .unwrap();
         let port = ports.port(Listener::Intake);
         ports.choose(PortChoice {
             listener: Listener::Query,
             port,
         });
-        let error = ports.claim(&Listener::ALL, Duration::ZERO).await.unwrap_err();
+        let error = ports
+            .claim(&Listener::ALL, Duration::ZERO)
+            .await
+            .unwrap_err();
         assert!(matches!(error, PortError::Twice { .. }), "{error}");
     }
 

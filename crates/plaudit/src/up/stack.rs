@@ -173,7 +173,10 @@ impl Stack {
     }
 
     /// Parts and ports; returns the broker, if there is to be one.
-    async fn prepare_parts(options: &mut UpOptions, left_behind: bool) -> Result<Option<Broker>, UpError> {
+    async fn prepare_parts(
+        options: &mut UpOptions,
+        left_behind: bool,
+    ) -> Result<Option<Broker>, UpError> {
         // Children and library paths must not depend on who looks at them.
         for path in [&mut options.directory, &mut options.parts] {
             *path = std::path::absolute(&path).map_err(|source| UpError::Directory {
@@ -248,7 +251,11 @@ impl Stack {
             return Ok(());
         }
         let sources = self.options.sources.with(self.settings());
-        let migrated = async { crate::migrate::run(&sources).await.map_err(UpError::Migrate) };
+        let migrated = async {
+            crate::migrate::run(&sources)
+                .await
+                .map_err(UpError::Migrate)
+        };
         or_failed(&mut self.keeper, migrated).await?;
         for &service in &services {
             let spec = self.service(service);

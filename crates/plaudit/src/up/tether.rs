@@ -54,7 +54,10 @@ impl Tether {
                     std::process::id().to_string().into(),
                     program.as_os_str().to_owned(),
                 ];
-                (binary.clone(), head.into_iter().chain(arguments.iter().cloned()).collect())
+                (
+                    binary.clone(),
+                    head.into_iter().chain(arguments.iter().cloned()).collect(),
+                )
             }
         }
     }
@@ -66,7 +69,11 @@ impl Tether {
 /// # Errors
 ///
 /// When the parent is gone already, or the program cannot be run.
-pub fn become_tethered(parent: u32, program: &Path, arguments: &[OsString]) -> io::Result<Infallible> {
+pub fn become_tethered(
+    parent: u32,
+    program: &Path,
+    arguments: &[OsString],
+) -> io::Result<Infallible> {
     #[cfg(target_os = "linux")]
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?;
     // Asked first, looked at second: a parent that goes in between is noticed either way.
