@@ -1,1 +1,26 @@
-//! Placeholder
+//! What every suite needs: real parts, a stack of real services, a judge.
+//!
+//! Start at [`run`]: it gives a test its [`Stack`] and judges what the test leaves.
+
+mod api;
+mod backend;
+pub mod judge;
+pub mod log;
+mod process;
+mod proxy;
+mod sql;
+mod stack;
+mod wait;
+
+pub use api::{Answer, Api};
+pub use backend::{Backend, RunningBackend, backend, binary, repository};
+pub use process::{Process, command, own_names};
+pub use proxy::Proxy;
+pub use sql::Database;
+pub use stack::{Options, Stack, run, unique_name};
+pub use wait::{DEADLINE, wait_for, wait_until};
+
+/// The brokers, and a topic name of the test's own.
+pub fn kafka() -> (String, String) {
+    (backend().brokers.clone(), unique_name())
+}

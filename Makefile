@@ -1,0 +1,61 @@
+# Everything one does with this repository. `make help` lists it.
+#
+# Needed: cargo (by rustup), a C compiler, Java 17 or newer, Maven, npm with Node.js 20,
+# Python 3.11 or newer. ClickHouse and Kafka are fetched into .plaudit/parts, once.
+
+CARGO ?= cargo
+# One profile for demo and tests.
+BUILT = $(or $(CARGO_TARGET_DIR),target)/debug
+PLAUDIT = $(BUILT)/plaudit
+# More than there are cores: most tests wait most of the time.
+export RUST_TEST_THREADS ?= 4
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up standalone test lint build suites clean distclean tools
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## Start everything, send a few thousand events, show what ClickHouse holds
+	@$(PLAUDIT) demo
+
+up: build ## Start Kafka, ClickHouse, intake, sink and query, until Ctrl-C
+	@$(PLAUDIT) up
+
+standalone: build ## Start intake, ClickHouse and query in one process, without Java
+	@$(PLAUDIT) standalone
+
+test: tools lint suites ## Everything that has to pass: what CI runs
+
+build:
+	@echo "== build"
+	@$(CARGO) build --locked --package plaudit
+
+lint: ## Format, clippy and the documentation, warnings being errors
+	@echo "== format"
+	@$(CARGO) fmt --all --check
+	@echo "== clippy"
+	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@echo "== documentation"
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+
+# The broker and the engine are started once, for all suites, and stopped at the end,
+# however the tests end.
+suites: ## All tests: units, goldens, integration, the vendors' own clients
+	@echo "== build the tests"
+	@$(CARGO) test --locked --workspace --no-run
+	@echo "== test, with a real broker and a real engine"
+	@# Not `cargo run`: it would resolve features without the tests and compile all again.
+	@target/debug/with-backend \
+		$(CARGO) test --locked --workspace --no-fail-fast
+
+tools:
+	@for tool in $(CARGO) cc java mvn npm node python3; do \
+		command -v $$tool >/dev/null || { echo "make: $$tool is not installed: see the head of the Makefile"; exit 1; }; \
+	done
+
+clean: ## Remove local state: data and logs of `make up`; parts stay
+	@rm -rf .plaudit/clickhouse .plaudit/kafka .plaudit/logs .plaudit/up.lock
+
+distclean: ## Remove everything that is not in the repository
+	@rm -rf .plaudit target

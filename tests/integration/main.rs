@@ -1,0 +1,23 @@
+//! From a request to a row and back, on a real broker and a real engine.
+//!
+//! A module a subject. A promise of DESIGN, P1 to P8, is named by the tests that hold it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod bad_input;
+mod events;
+mod failures;
+mod kafka;
+mod keys;
+mod native;
+mod outcomes;
+mod processes;
+mod query;
+mod reads;
+mod schema;
+mod sinks;
+mod standalone;

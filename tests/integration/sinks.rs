@@ -1,0 +1,188 @@
+//! Sinks that come and go: nothing lost, nothing seen twice.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use plaudit_event::{Event, Outcome};
+use plaudit_kafka::{Assigned, GroupConsumer, Rebalance, StartOffset};
+use support::{DEADLINE, Options, Process, Stack, run, wait_until};
+use tokio::time::Instant;
+
+use crate::events;
+
+/// Everything that was produced is seen once, with the value it was sent with.
+async fn all_seen_once(stack: &Stack, sent: &[Event<'_>]) -> Result<()> {
+    stack.settled().await?;
+    let rows = stack.db.current().await?;
+    let mut seen: Vec<&str> = rows.iter().filter_map(|row| row["id"].as_str()).collect();
+    let sent: Vec<String> = sent.iter().map(|event| event.id().to_string()).collect();
+    let mut sent: Vec<&str> = sent.iter().map(String::as_str).collect();
+    seen.sort_unstable();
+    sent.sort_unstable();
+    assert_eq!(seen, sent);
+    Ok(())
+}
+
+/// Sets the group back to the first offset of every partition.
+struct Rewind;
+
+impl Rebalance for Rewind {
+    fn on_assign(&mut self, _: &GroupConsumer, _: &[Assigned]) -> Vec<(i32, StartOffset)> {
+        Vec::new()
+    }
+
+    fn on_revoke(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
+        let first: Vec<_> = partitions.iter().map(|partition| (*partition, 0)).collect();
+        consumer.commit_sync(&first).unwrap();
+    }
+
+    fn on_lost(&mut self, partitions: &[i32]) {
+        panic!("{partitions:?} are lost");
+    }
+}
+
+/// Makes the group, of which nobody is a member, begin the topic anew.
+fn rewind(stack: &Stack) -> Result<()> {
+    let consumer = GroupConsumer::new(&stack.kafka)?;
+    let end = Instant::now() + DEADLINE;
+    while i32::try_from(consumer.owned().len())? < stack.kafka.partitions {
+        ensure!(Instant::now() < end, "no partition was assigned");
+        let polled = consumer.poll(Duration::from_millis(50), &mut Rewind);
+        ensure!(
+            !matches!(polled, Some(Ok(_))),
+            "a partition that is held is read"
+        );
+    }
+    consumer.close(&mut Rewind);
+    Ok(())
+}
+
+#[test]
+fn p2_a_sink_that_stops_and_one_that_starts_share_the_work_without_loss() -> Result<()> {
+    run(Options::default(), async |stack| {
+        let sent = events::puts(900);
+        stack.produce(&sent[..300]).await?;
+        stack.stop_sink(0).await?;
+        stack.produce(&sent[300..600]).await?;
+        let next = stack.start_sink();
+        stack.produce(&sent[600..]).await?;
+        all_seen_once(stack, &sent).await?;
+        assert!(stack.sink_is_ready(next));
+        Ok(())
+    })
+}
+
+#[test]
+fn p3_a_sink_that_is_killed_is_replaced_and_nothing_is_lost_or_seen_twice() -> Result<()> {
+    let options = Options {
+        sinks: 0,
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        let mut settings = stack.settings();
+        // As soon as the broker allows, the group goes on without the dead.
+        settings.push(("kafka.properties.session.timeout.ms", "6000".to_owned()));
+        settings.push(("sink.batch.max_age", "50ms".to_owned()));
+        let sent = events::puts(3000);
+        stack.produce(&sent[..1000]).await?;
+        let mut killed = Process::start("sink", &settings).await?;
+        stack.produce(&sent[1000..2000]).await?;
+        // In the middle of it: some are stored, and some are not.
+        wait_until("the first rows", async || {
+            Ok(!stack.db.current().await?.is_empty())
+        })
+        .await?;
+        killed.kill().await?;
+        let next = Process::start("sink", &settings).await?;
+        stack.produce(&sent[2000..]).await?;
+        all_seen_once(stack, &sent).await?;
+        next.stop().await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn p2_two_sinks_in_one_group_share_the_partitions() -> Result<()> {
+    let options = Options {
+        sinks: 2,
+        partitions: 4,
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        let sent = events::puts(1000);
+        stack.produce(&sent[..500]).await?;
+        stack.ready().await?;
+        stack.produce(&sent[500..]).await?;
+        all_seen_once(stack, &sent).await?;
+        stack.stop_sink(1).await?;
+        let more = events::puts(100);
+        stack.produce(&more).await?;
+        stack.settled().await?;
+        assert_eq!(stack.db.current().await?.len(), 1100);
+        Ok(())
+    })
+}
+
+#[test]
+fn p3_a_replay_of_the_whole_topic_changes_nothing_a_reader_sees() -> Result<()> {
+    run(Options::default(), async |stack| {
+        let sent = events::puts(500);
+        stack.produce(&sent).await?;
+        let patches: Vec<_> = sent
+            .iter()
+            .take(50)
+            .map(|event| events::event(events::comment(event.id(), "patched")))
+            .collect();
+        stack.produce(&patches).await?;
+        wait_until("every patch to be stored", async || {
+            Ok(stack
+                .settled()
+                .await?
+                .values()
+                .all(|outcome| *outcome == Outcome::Stored))
+        })
+        .await?;
+        let (seen, ledger) = (stack.db.current().await?, stack.outcomes().await?);
+        assert_eq!(
+            seen.iter()
+                .filter(|row| row["comment"] == "patched")
+                .count(),
+            50
+        );
+
+        stack.stop_sink(0).await?;
+        rewind(stack)?;
+        stack.start_sink();
+        wait_until("the group to commit everything again", async || {
+            let (committed, logs) = (stack.committed().await?, stack.logs().await?);
+            Ok(logs
+                .iter()
+                .all(|(partition, log)| committed.get(partition) == Some(&log.end)))
+        })
+        .await?;
+        let again = stack.outcomes().await?;
+        assert!(
+            ledger
+                .iter()
+                .all(|(place, outcome)| again[place] == *outcome)
+        );
+        assert_eq!(stack.db.current().await?, seen);
+        Ok(())
+    })
+}
+
+#[test]
+fn p3_a_topic_whose_ledger_is_lost_is_stored_again_and_seen_once() -> Result<()> {
+    run(Options::default(), async |stack| {
+        let sent = events::puts(300);
+        stack.produce(&sent).await?;
+        stack.settled().await?;
+        stack.stop_sink(0).await?;
+        // As if the crash had come between rows and ledger, for every batch.
+        stack.db.execute("TRUNCATE TABLE {db}.ledger").await?;
+        rewind(stack)?;
+        stack.start_sink();
+        stack.ready().await?;
+        all_seen_once(stack, &sent).await
+    })
+}

@@ -1,0 +1,105 @@
+//! The judge of every test: what must hold whatever the test did.
+//!
+//! - The balance law (**P2**): every record of the topic has an outcome, and the ledger
+//!   has no offset that the topic has not.
+//! - The services stop when told, and then everything is committed.
+//! - A reader sees no feedback twice (**P3**), and the other orders have what
+//!   `feedback_current` has.
+//! - No ERROR line that the test did not name.
+
+use anyhow::{Result, ensure};
+
+use crate::log::Log;
+use crate::stack::Stack;
+
+/// ERROR lines of threads that belong to no test, and why they are none's fault.
+const EXPECTED_OF_PROCESS: &[&str] = &[
+    // A test writes such a record; the line comes from the polling thread.
+    "record is of a newer version",
+];
+
+/// Judges a stack at the end of its test, and drops its database.
+///
+/// # Errors
+/// What does not hold.
+pub async fn judge(stack: &mut Stack) -> Result<()> {
+    balance(stack).await?;
+    stack.stop_services().await?;
+    committed(stack).await?;
+    seen_once(stack).await?;
+    errors(stack)?;
+    stack.db.execute("DROP DATABASE {db} SYNC").await?;
+    Ok(())
+}
+
+async fn balance(stack: &Stack) -> Result<()> {
+    let outcomes = stack.settled().await?;
+    let logs = stack.logs().await?;
+    for (partition, offset) in outcomes.keys() {
+        let known = logs.get(partition).is_some_and(|log| *offset < log.end);
+        ensure!(
+            known,
+            "the ledger has offset {offset} of partition {partition}, the topic has not"
+        );
+    }
+    Ok(())
+}
+
+async fn committed(stack: &Stack) -> Result<()> {
+    let committed = stack.committed().await?;
+    for (partition, log) in stack
+        .logs()
+        .await?
+        .into_iter()
+        .filter(|(_, log)| !log.is_empty())
+    {
+        let found = committed.get(&partition);
+        ensure!(
+            found == Some(&log.end),
+            "partition {partition} ends at {}, and {found:?} is committed",
+            log.end
+        );
+    }
+    Ok(())
+}
+
+async fn seen_once(stack: &Stack) -> Result<()> {
+    let twice = stack
+        .db
+        .number("SELECT count() - uniqExact(project, trace_id, id) FROM {db}.feedback_current")
+        .await?;
+    ensure!(twice == 0, "{twice} feedbacks are seen more than once");
+    for (order, columns) in [
+        (
+            "feedback_by_metric",
+            "project, metric, trace_id, id, version",
+        ),
+        ("feedback_by_id", "project, id, trace_id, version"),
+    ] {
+        let sql = format!(
+            "SELECT count() FROM (SELECT {columns} FROM {{db}}.feedback_current \
+             EXCEPT SELECT {columns} FROM {{db}}.{order} FINAL)"
+        );
+        let missing = stack.db.number(&sql).await?;
+        ensure!(missing == 0, "{missing} feedbacks are missing in {order}");
+    }
+    Ok(())
+}
+
+fn errors(stack: &Stack) -> Result<()> {
+    let unexpected = |expected: &[&str], lines: Vec<String>| -> Vec<String> {
+        let is_expected = |line: &String| expected.iter().any(|part| line.contains(part));
+        lines
+            .into_iter()
+            .filter(|line| !is_expected(line))
+            .collect()
+    };
+    let own = unexpected(stack.options().expected_errors, stack.log.errors());
+    ensure!(own.is_empty(), "unexpected ERROR lines: {own:#?}");
+    let strays = unexpected(EXPECTED_OF_PROCESS, Log::of_process().errors());
+    ensure!(
+        strays.is_empty(),
+        "unexpected ERROR lines of some test: {strays:#?}"
+    );
+    Ok(())
+}
