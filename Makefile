@@ -46,7 +46,7 @@ suites: ## All tests: units, goldens, integration, the vendors' own clients
 	@$(CARGO) test --locked --workspace --no-run
 	@echo "== test, with a real broker and a real engine"
 	@# Not `cargo run`: it would resolve features without the tests and compile all again.
-	@target/debug/with-backend \
+	@$(BUILT)/with-backend \
 		$(CARGO) test --locked --workspace --no-fail-fast
 
 tools:

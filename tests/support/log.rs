@@ -52,12 +52,31 @@ impl Log {
         self.lines().iter().any(|line| line.text.contains(text))
     }
 
+    /// Whether the broker refused to commit offsets of this topic.
+    pub fn has_refused_commit(&self, topic: &str) -> bool {
+        let of_topic = format!("{topic}(");
+        let lines = self.lines();
+        lines
+            .iter()
+            .any(|line| line.text.contains("COMMITFAIL") && line.text.contains(&of_topic))
+    }
+
     /// All lines, for a person.
     pub fn text(&self) -> String {
-        self.lines().iter().fold(String::new(), |mut all, line| {
-            writeln!(all, "{:5} {}", line.level, line.text).expect("a String takes everything");
-            all
-        })
+        self.recent(usize::MAX)
+    }
+
+    /// The last lines, for a person.
+    pub fn recent(&self, count: usize) -> String {
+        let lines = self.lines();
+        let skipped = lines.len().saturating_sub(count);
+        lines
+            .iter()
+            .skip(skipped)
+            .fold(String::new(), |mut all, line| {
+                writeln!(all, "{:5} {}", line.level, line.text).expect("a String takes everything");
+                all
+            })
     }
 
     /// A subscriber that collects lines here. One for all threads that share spans.

@@ -323,8 +323,9 @@ impl Drop for Stack {
             clippy::print_stdout,
             reason = "the test harness shows it when the test fails"
         )]
-        let show = |log: &str| println!("log of the services of {}:\n{log}", self.db.name());
-        show(&self.log.text());
+        let show = |whose: &str, log: &str| println!("log of {whose}:\n{log}");
+        show(self.db.name(), &self.log.text());
+        show("threads of no test", &Log::of_process().recent(60));
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -224,6 +224,9 @@ const CONSUMER: &[(&str, &str)] = &[
     // a fifth of the rate.
     ("fetch.queue.backoff.ms", "5"),
     ("max.poll.interval.ms", "300000"),
+    // A sink that was killed keeps its partitions for this long. The heartbeats come
+    // from a thread of their own, so a busy sink does not miss it.
+    ("session.timeout.ms", "10000"),
     // One queue for all partitions, and what a fetch may add to it: together with
     // librdkafka's own about 100 MiB at most. More makes it no faster.
     ("queued.max.messages.kbytes", "32768"),

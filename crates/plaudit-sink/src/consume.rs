@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plaudit_event::codec::VERSION_HEADER;
-use plaudit_kafka::{ConsumeError, GroupConsumer, KafkaError, Message};
+use plaudit_kafka::{Admin, ConsumeError, GroupConsumer, KafkaError, Message};
 use plaudit_service::Readiness;
 use plaudit_store::MigrateError;
 use tokio::runtime::Handle;
@@ -54,6 +54,7 @@ pub enum SinkError {
 /// The open batch, those under way, and what may be committed.
 pub(crate) struct Work {
     steps: Arc<Steps>,
+    admin: Admin,
     handle: Handle,
     readiness: Readiness,
     stop: CancellationToken,
@@ -81,12 +82,15 @@ const BEFORE_PAUSE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
 /// Between two commits. What is not committed is read again after a crash.
 const COMMIT: Duration = Duration::from_millis(250);
+/// For asking how long the log of a paused partition has become.
+const REFRESH: Duration = Duration::from_millis(500);
 /// Between two attempts at starting partitions, and two reports of lag.
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Work {
     pub(crate) fn new(
         steps: Arc<Steps>,
+        admin: Admin,
         handle: Handle,
         readiness: Readiness,
         stop: CancellationToken,
@@ -94,6 +98,7 @@ impl Work {
         let now = Instant::now();
         Self {
             steps,
+            admin,
             handle,
             readiness,
             stop,
@@ -308,6 +313,11 @@ impl Work {
         let health = consumer.health();
         self.readiness
             .set("kafka", health.is_ready(), "no broker answers");
+        if self.paused
+            && let Err(error) = consumer.refresh_lag(REFRESH)
+        {
+            tracing::debug!(%error, "the lag of paused partitions is not known");
+        }
         let unread: i64 = consumer
             .lag()
             .iter()

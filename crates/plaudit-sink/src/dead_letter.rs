@@ -92,7 +92,8 @@ async fn send<'l>(
         key: Some(&letter.key),
         payload: Some(&letter.payload),
         headers,
-        timestamp_ms: letter.position.timestamp,
+        // Now: retention counts from here, not from when the event came.
+        timestamp_ms: 0,
     });
     let pending = producer.send_all(topic, records);
     let deliveries = pending.wait(ROUND).await;

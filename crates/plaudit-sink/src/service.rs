@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plaudit_kafka::{ConfirmingProducer, GroupConsumer, KafkaConfig};
+use plaudit_kafka::{Admin, ConfirmingProducer, GroupConsumer, KafkaConfig};
 use plaudit_service::Readiness;
 use plaudit_store::{MigrateError, Store};
 use tokio::runtime::Handle;
@@ -59,7 +59,13 @@ pub async fn run(
         pending: Pending::default(),
     });
     let consumer = GroupConsumer::new(kafka)?;
-    let work = Work::new(steps.clone(), Handle::current(), readiness, stop.clone());
+    let work = Work::new(
+        steps.clone(),
+        Admin::new(kafka)?,
+        Handle::current(),
+        readiness,
+        stop.clone(),
+    );
     let polled = poll_on_a_thread(work, consumer)?;
     tokio::select! {
         ended = polled => ended.unwrap_or_else(|_| Err(SinkError::Thread("it panicked".to_owned()))),

@@ -51,6 +51,8 @@ struct Act {
 /// What the loads add up to.
 struct Sent {
     report: Report,
+    /// Each load by itself, under its title.
+    parts: Vec<(&'static str, Report)>,
     acked: Vec<PathBuf>,
     /// A trace with a few feedbacks.
     trace_id: String,
@@ -58,6 +60,8 @@ struct Sent {
 
 /// Few enough that a trace has several feedbacks.
 const TRACES: u32 = 200;
+/// Neither a hot one nor one that hardly anybody rated.
+const SHOWN_TRACE: u32 = 66;
 
 /// Runs the demo.
 ///
@@ -68,7 +72,10 @@ pub async fn run(options: DemoOptions, sources: Sources) -> anyhow::Result<()> {
     let directory = options.dir.join(format!("demo-{}", std::process::id()));
     let signal = plaudit_service::stop_signal().context("listen for signals")?;
     let mut stack = Stack::prepare(UpOptions {
-        parts: options.parts.clone().unwrap_or_else(|| options.dir.join("parts")),
+        parts: options
+            .parts
+            .clone()
+            .unwrap_or_else(|| options.dir.join("parts")),
         directory: directory.clone(),
         ports: Ports::free(),
         members: Member::ALL.to_vec(),
@@ -120,7 +127,7 @@ async fn send_and_compare(api: &Api, config: &Config, directory: &Path) -> anyho
     let evidence = Evidence::gather(api, &config.clickhouse, &sent).await?;
     print(table::metrics(&sent.report, &evidence));
     print(table::trace(&evidence.trace));
-    print(table::latencies(&sent.report));
+    print(table::latencies(&sent.parts));
     let problems = evidence.problems(&sent.report);
     if !problems.is_empty() {
         bail!("this does not agree: {}", problems.join("; "));
@@ -134,42 +141,74 @@ async fn send_and_compare(api: &Api, config: &Config, directory: &Path) -> anyho
 
 async fn send(api: &Api, directory: &Path) -> anyhow::Result<Sent> {
     let mut report = Report::default();
-    let mut acked = Vec::new();
+    let (mut parts, mut acked) = (Vec::new(), Vec::new());
     let acts = acts(directory);
-    let trace_id = acts.first().map(|act| load::trace_id(act.plan.events.run, TRACES - 1));
+    let [_, batches, ..] = &acts;
+    let trace_id = load::trace_id(batches.plan.events.run, SHOWN_TRACE);
     for Act { title, plan } in acts {
         say(format_args!("sending {title}"));
         let part = load::drive(&plan, api, CancellationToken::new()).await?;
-        report.add(part);
+        report.add(&part);
+        parts.push((title, part));
         acked.extend(plan.acked);
     }
-    let trace_id = trace_id.context("choose a trace")?;
-    Ok(Sent { report, acked, trace_id })
+    Ok(Sent {
+        report,
+        parts,
+        acked,
+        trace_id,
+    })
 }
 
-/// Batches, singles, and a vendor's API.
-fn acts(directory: &Path) -> [Act; 3] {
-    let act = |title, name: &str, dialect, events: u32, batch, per_second: u32, watchers| Act {
+/// Batches, singles, and a vendor's API, after a warm-up.
+fn acts(directory: &Path) -> [Act; 4] {
+    let act = |title, name: &str, plan: Plan| Act {
         title,
         plan: Plan {
-            events: Events {
-                seed: 1,
-                run: load::new_run(),
-                traces: TRACES,
-                dialect,
-            },
-            extent: Extent::Events(events.into()),
-            rate: Some(per_second.into()),
-            connections: 8,
-            batch: NonZeroU64::new(batch).unwrap_or(NonZeroU64::MIN),
-            watchers,
             acked: Some(directory.join(format!("acked-{name}.txt"))),
-            quiet: true,
+            ..plan
         },
     };
     [
-        act("3000 events, 20 a request", "batch", Dialect::Native, 3000, 20, 1000, 16),
-        act("1000 events, one a request", "single", Dialect::Native, 1000, 1, 500, 16),
-        act("1000 events to the Portkey API", "portkey", Dialect::Portkey, 1000, 10, 1000, 0),
+        // By itself, since it pays for a cold broker.
+        act(
+            "200 events to warm up",
+            "first",
+            plan(4, Dialect::Native, 200, 10, 200),
+        ),
+        act(
+            "3000 events, 20 a request",
+            "batches",
+            plan(1, Dialect::Native, 3000, 20, 1000),
+        ),
+        act(
+            "600 events, one a request",
+            "singles",
+            plan(2, Dialect::Native, 600, 1, 200),
+        ),
+        act(
+            "1000 events by the Portkey API",
+            "portkey",
+            plan(3, Dialect::Portkey, 1000, 10, 500),
+        ),
     ]
+}
+
+/// A load at a rate that leaves any machine idle most of the time.
+fn plan(seed: u64, dialect: Dialect, events: u32, batch: u64, per_second: u32) -> Plan {
+    Plan {
+        events: Events {
+            seed,
+            run: load::new_run(),
+            traces: TRACES,
+            dialect,
+        },
+        extent: Extent::Events(events.into()),
+        rate: Some(per_second.into()),
+        connections: 32,
+        batch: NonZeroU64::new(batch).unwrap_or(NonZeroU64::MIN),
+        watchers: if dialect == Dialect::Native { 16 } else { 0 },
+        acked: None,
+        quiet: true,
+    }
 }

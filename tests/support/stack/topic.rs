@@ -9,7 +9,7 @@ use plaudit_kafka::{Delivery, Record};
 use serde_json::Value;
 
 use super::Stack;
-use crate::wait::{DEADLINE, wait_until};
+use crate::wait::{DEADLINE, wait_for, wait_until};
 
 impl Stack {
     /// Writes events to the topic as the intake does, past it. Returns where they are.
@@ -56,7 +56,15 @@ impl Stack {
     /// # Errors
     /// When the broker does not say.
     pub async fn logs(&self) -> Result<BTreeMap<i32, Range<i64>>> {
-        let marks = self.admin.watermarks(&self.kafka.topic, DEADLINE).await?;
+        // A broker that is busy may be without a leader for a moment.
+        let asked = wait_for("the broker to say where its logs end", async || {
+            Ok(self
+                .admin
+                .watermarks(&self.kafka.topic, DEADLINE)
+                .await
+                .ok())
+        });
+        let marks = asked.await?;
         Ok(marks
             .into_iter()
             .map(|mark| (mark.partition, mark.low..mark.high))
@@ -68,7 +76,10 @@ impl Stack {
     /// # Errors
     /// When the broker does not say.
     pub async fn committed(&self) -> Result<BTreeMap<i32, i64>> {
-        let committed = self.admin.committed(DEADLINE).await?;
+        let asked = wait_for("the broker to say what is committed", async || {
+            Ok(self.admin.committed(DEADLINE).await.ok())
+        });
+        let committed = asked.await?;
         let known = committed
             .into_iter()
             .filter_map(|(partition, offset)| Some((partition, offset?)));

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use plaudit_kafka::{Assigned, GroupConsumer, Rebalance, StartOffset};
+use plaudit_kafka::{Assigned, GroupConsumer, Rebalance, StartOffset, Watermarks};
 use plaudit_store::{StoreError, Verdict};
 use tokio::time::Instant;
 
@@ -15,7 +15,8 @@ use super::{SECOND, SinkError, Work};
 use crate::retry::CLICKHOUSE;
 use crate::steps::Stop;
 
-/// One question to a partition's leader.
+/// One question to a partition's leader. The consumer's own connection would answer
+/// it behind a fetch that waits for records.
 const ASK: Duration = Duration::from_secs(5);
 
 /// Where a partition begins, and up to where it must be read back.
@@ -30,10 +31,20 @@ impl Work {
         if self.unstarted.is_empty() || Instant::now() < self.next_start {
             return Ok(());
         }
-        let unstarted = self.unstarted.clone();
-        for (partition, committed) in unstarted {
-            let Some(start) = self.find_start(consumer, partition, committed)? else {
-                self.next_start = Instant::now() + SECOND;
+        self.next_start = Instant::now() + SECOND;
+        let asked = self.admin.watermarks(&self.steps.topic, ASK);
+        let logs = match self.handle.block_on(asked) {
+            Ok(logs) => logs,
+            Err(error) => {
+                tracing::warn!(%error, "cannot start partitions yet");
+                return Ok(());
+            }
+        };
+        for (partition, committed) in self.unstarted.clone() {
+            let Some(log) = logs.iter().find(|log| log.partition == partition) else {
+                continue;
+            };
+            let Some(start) = self.find_start(log, committed)? else {
                 return Ok(());
             };
             if let Some(until) = start.read_back_until {
@@ -52,24 +63,19 @@ impl Work {
                 "partition started"
             );
         }
-        self.readiness.clear("assignment");
+        if self.unstarted.is_empty() {
+            self.readiness.clear("assignment");
+        }
         Ok(())
     }
 
     /// Where a partition begins; `None` when it cannot be told now.
     fn find_start(
         &self,
-        consumer: &GroupConsumer,
-        partition: i32,
+        log: &Watermarks,
         committed: Option<i64>,
     ) -> Result<Option<Start>, SinkError> {
-        let log = match consumer.watermarks(partition, ASK) {
-            Ok(log) => log,
-            Err(error) => {
-                tracing::warn!(kafka.partition = partition, %error, "cannot start a partition yet");
-                return Ok(None);
-            }
-        };
+        let partition = log.partition;
         if committed.is_some_and(|offset| offset < log.low) {
             let gone = format!(
                 "partition {partition}: offset {} is committed and the log begins at {}",
@@ -155,7 +161,12 @@ impl Rebalance for Work {
         let partitions = assigned.iter().map(|new| (new.partition, new.committed));
         self.unstarted.extend(partitions);
         self.next_start = Instant::now();
-        self.readiness.clear("assignment");
+        if self.unstarted.is_empty() {
+            self.readiness.clear("assignment");
+        } else {
+            self.readiness
+                .block("assignment", "partitions are starting");
+        }
         // All are held until their start is known.
         Vec::new()
     }

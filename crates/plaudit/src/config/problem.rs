@@ -55,7 +55,7 @@ impl Problems {
                     )
                 }
                 Kind::InvalidType(_, wanted) | Kind::InvalidValue(_, wanted) => {
-                    format!("{key}: must be {wanted}")
+                    format!("{key}: must be {}", in_words(wanted))
                 }
                 Kind::UnknownVariant(_, known) => {
                     format!("{key}: must be one of {}", known.join(", "))
@@ -96,5 +96,16 @@ impl Problems {
         } else {
             Err(ConfigError { problems: self.0 })
         }
+    }
+}
+
+/// Rust's names of numbers, for people.
+fn in_words(wanted: &impl ToString) -> String {
+    let wanted = wanted.to_string();
+    match wanted.as_str() {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        _ => wanted,
     }
 }

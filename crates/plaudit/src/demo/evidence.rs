@@ -75,9 +75,15 @@ impl Evidence {
         let ids = clickhouse.query(IDS).await?;
         let ids: BTreeSet<&str> = ids.lines().collect();
         Ok(Self {
-            missing: acknowledged.iter().filter(|id| !ids.contains(id.as_str())).count(),
+            missing: acknowledged
+                .iter()
+                .filter(|id| !ids.contains(id.as_str()))
+                .count(),
             invented: ids.iter().filter(|id| !acknowledged.contains(**id)).count(),
-            stored: stored.into_iter().map(|row| (row.metric.clone(), row)).collect(),
+            stored: stored
+                .into_iter()
+                .map(|row| (row.metric.clone(), row))
+                .collect(),
             told,
             trace,
         })
@@ -90,7 +96,10 @@ impl Evidence {
             problems.push(format!("{} acknowledged ids are not stored", self.missing));
         }
         if self.invented > 0 {
-            problems.push(format!("{} stored ids were never acknowledged", self.invented));
+            problems.push(format!(
+                "{} stored ids were never acknowledged",
+                self.invented
+            ));
         }
         let unsent = |metric: &&String| !report.tallies.contains_key(metric.as_str());
         let extra: BTreeSet<&String> = self.stored.keys().chain(self.told.keys()).collect();
@@ -98,10 +107,18 @@ impl Evidence {
             problems.push(format!("{metric}: was never sent"));
         }
         for (metric, tally) in &report.tallies {
-            if !self.stored.get(*metric).is_some_and(|stored| stored.agrees(tally)) {
+            if !self
+                .stored
+                .get(*metric)
+                .is_some_and(|stored| stored.agrees(tally))
+            {
                 problems.push(format!("{metric}: ClickHouse holds something else"));
             }
-            if !self.told.get(*metric).is_some_and(|told| agrees(told, tally)) {
+            if !self
+                .told
+                .get(*metric)
+                .is_some_and(|told| agrees(told, tally))
+            {
                 problems.push(format!("{metric}: the query API says something else"));
             }
         }
@@ -109,7 +126,10 @@ impl Evidence {
             problems.push("the trace's weighted means are not those of its feedback".to_owned());
         }
         if report.not_visible > 0 {
-            problems.push(format!("{} events were not readable in time", report.not_visible));
+            problems.push(format!(
+                "{} events were not readable in time",
+                report.not_visible
+            ));
         }
         problems
     }
@@ -118,7 +138,11 @@ impl Evidence {
     fn trace_agrees(&self) -> bool {
         !self.trace.items.is_empty()
             && self.trace.metrics.iter().all(|metric| {
-                let items = self.trace.items.iter().filter(|item| item.metric == metric.metric);
+                let items = self
+                    .trace
+                    .items
+                    .iter()
+                    .filter(|item| item.metric == metric.metric);
                 let (mut weight, mut weighted) = (0.0, 0.0);
                 for item in items {
                     if let Some(score) = item.score {
@@ -126,7 +150,10 @@ impl Evidence {
                         weighted += item.weight * score;
                     }
                 }
-                near(metric.weighted_mean, (weight > 0.0).then(|| weighted / weight))
+                near(
+                    metric.weighted_mean,
+                    (weight > 0.0).then(|| weighted / weight),
+                )
             })
     }
 }
@@ -159,8 +186,8 @@ fn near(one: Option<f64>, other: Option<f64>) -> bool {
 fn acknowledged(files: &[PathBuf]) -> anyhow::Result<BTreeSet<String>> {
     let mut ids = BTreeSet::new();
     for file in files {
-        let lines = std::fs::read_to_string(file)
-            .with_context(|| format!("read {}", file.display()))?;
+        let lines =
+            std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
         for line in lines.lines() {
             let id = line.split(' ').next().unwrap_or_default();
             if !ids.insert(id.to_owned()) {

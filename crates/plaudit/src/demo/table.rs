@@ -36,7 +36,10 @@ pub(super) fn metrics(report: &Report, evidence: &Evidence) -> String {
     let told: u64 = evidence.told.values().map(|told| told.count).sum();
     line(
         &mut text,
-        format_args!("{:<12}  {:>12}  {stored:>13}  {told:>12}", "all", report.accepted),
+        format_args!(
+            "{:<12}  {:>12}  {stored:>13}  {told:>12}",
+            "all", report.accepted
+        ),
     );
     text
 }
@@ -44,9 +47,10 @@ pub(super) fn metrics(report: &Report, evidence: &Evidence) -> String {
 /// A trace: each feedback with its weight, and what each metric amounts to.
 pub(super) fn trace(trace: &TraceFeedback) -> String {
     let mut text = String::new();
+    let count: u64 = trace.metrics.iter().map(|metric| metric.count).sum();
     line(
         &mut text,
-        format_args!("trace {}: {} feedbacks", trace.trace_id, trace.items.len()),
+        format_args!("trace {}: {count} feedbacks", trace.trace_id),
     );
     for item in trace.items.iter().take(SHOWN) {
         line(
@@ -65,29 +69,45 @@ pub(super) fn trace(trace: &TraceFeedback) -> String {
         line(
             &mut text,
             format_args!(
-                "  {:<12} {} feedbacks, weighted mean {}",
+                "  {:<12} weighted mean {} of {}",
                 metric.metric,
+                number(metric.weighted_mean),
                 metric.count,
-                number(metric.weighted_mean)
             ),
         );
     }
     text
 }
 
-/// Both latencies.
-pub(super) fn latencies(report: &Report) -> String {
+/// Both latencies of each load.
+pub(super) fn latencies(parts: &[(&'static str, Report)]) -> String {
     let mut text = String::new();
-    let mut row = |what, latency: &Latency| {
-        let ms = |percent| latency.percentile(percent).as_secs_f64() * 1e3;
+    line(
+        &mut text,
+        format_args!(
+            "{:<32}   acknowledged after ms         readable after ms",
+            ""
+        ),
+    );
+    for (title, report) in parts {
         line(
             &mut text,
-            format_args!("{what:<20} p50 {:>7.1} ms   p99 {:>7.1} ms", ms(50.0), ms(99.0)),
+            format_args!(
+                "{title:<32}   {}   {}",
+                percentiles(&report.ack),
+                percentiles(&report.visible)
+            ),
         );
-    };
-    row("acknowledged after", &report.ack);
-    row("readable after", &report.visible);
+    }
     text
+}
+
+fn percentiles(latency: &Latency) -> String {
+    if latency.is_empty() {
+        return String::new();
+    }
+    let ms = |percent| latency.percentile(percent).as_secs_f64() * 1e3;
+    format!("p50 {:>7.1}  p99 {:>7.1}", ms(50.0), ms(99.0))
 }
 
 fn said(item: &TraceItem) -> String {
@@ -104,5 +124,8 @@ fn number(number: Option<f64>) -> String {
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     // A string takes every write.
-    writeln!(text, "{line}").ok();
+    write!(text, "{line}").ok();
+    // The last column may be empty.
+    text.truncate(text.trim_end_matches(' ').len());
+    text.push('\n');
 }

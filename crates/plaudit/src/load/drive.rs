@@ -90,7 +90,7 @@ async fn gather(
         tokio::select! {
             ended = connections.join_next() => match ended {
                 Some(part) => report.add(
-                    part.context("run a connection")?.context("write the acknowledged ids")?,
+                    &part.context("run a connection")?.context("write the acknowledged ids")?,
                 ),
                 None => break,
             },

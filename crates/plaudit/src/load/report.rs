@@ -157,24 +157,24 @@ impl Report {
     }
 
     /// Adds another connection's part, or another load.
-    pub fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: &Self) {
         self.elapsed = self.elapsed.max(other.elapsed);
         self.accepted += other.accepted;
         self.rejected += other.rejected;
         self.unconfirmed += other.unconfirmed;
         self.not_visible += other.not_visible;
-        self.ack.0 += other.ack.0;
-        self.visible.0 += other.visible.0;
-        for (answered, requests) in other.answers {
-            *self.answers.entry(answered).or_default() += requests;
+        self.ack.0 += &other.ack.0;
+        self.visible.0 += &other.visible.0;
+        for (answered, requests) in &other.answers {
+            *self.answers.entry(*answered).or_default() += requests;
         }
-        for (fault, events) in other.faults {
-            self.fault(fault, events);
+        for (fault, events) in &other.faults {
+            self.fault(fault.clone(), *events);
         }
-        for (metric, tally) in other.tallies {
-            self.tallies.entry(metric).or_default().add(tally);
+        for (metric, tally) in &other.tallies {
+            self.tallies.entry(metric).or_default().add(*tally);
         }
-        self.sample.add(other.sample);
+        self.sample.add(&other.sample);
     }
 }
 
@@ -356,9 +356,9 @@ impl Sample {
         &self.ids
     }
 
-    fn add(&mut self, other: Self) {
+    fn add(&mut self, other: &Self) {
         self.every = self.every.max(other.every);
-        self.ids.extend(other.ids);
+        self.ids.extend(&other.ids);
         while self.ids.len() > MAX_SAMPLE {
             self.thin();
         }
@@ -428,7 +428,7 @@ mod tests {
             part
         };
         let mut whole = part(1);
-        whole.add(part(9));
+        whole.add(&part(9));
         assert_eq!(whole.elapsed, Duration::from_millis(9));
         assert_eq!(whole.answers[&Answered::Status(200)], 2);
         assert_eq!(whole.ack.percentile(50.0).as_millis(), 1);

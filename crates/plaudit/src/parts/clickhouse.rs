@@ -73,7 +73,7 @@ fn fetch(package: &Package, home: &Path) -> Result<(), PartError> {
         home,
         &[
             "pack",
-            "--silent",
+            "--loglevel=error",
             // By default npm tries for minutes before it says that there is no network.
             "--fetch-retries=1",
             &format!("@chdb/{name}@{VERSION}"),

@@ -16,6 +16,10 @@ const JARS: Pins = Pins(include_str!("kafka-4.3.0.sha256"));
 /// 44 MB of jars, and as much again in Maven's own cache.
 const NEEDED_BYTES: u64 = 200 << 20;
 
+/// The goal that fetches; its version is named, since the one that Maven would choose
+/// depends on Maven's.
+const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>plaudit</groupId>
@@ -71,7 +75,7 @@ fn fetch(home: &Path) -> Result<(), PartError> {
         &[
             "-B",
             "-q",
-            "dependency:copy-dependencies",
+            COPY,
             "-DincludeScope=runtime",
             "-DoutputDirectory=lib",
         ],

@@ -85,10 +85,12 @@ const NO_NETWORK: [&str; 12] = [
 fn telling_line(text: &str) -> Option<String> {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines()
+        // Maven puts a colour in front even when it is told not to.
         .filter_map(|line| {
-            line.strip_prefix("npm error ")
-                .or_else(|| line.strip_prefix("[ERROR] "))
+            line.split_once("npm error ")
+                .or_else(|| line.split_once("[ERROR] "))
         })
+        .map(|(_, line)| line)
         .find(|line| !line.starts_with("code "))
         .or_else(|| lines().next_back())
         .map(str::to_owned)
@@ -123,6 +125,11 @@ mod tests {
             "npm warn a\nnpm error code E404\nnpm error 404 Not Found\n",
         );
         assert_eq!(other.to_string(), "`npm` failed: 404 Not Found");
+        let coloured = failure(
+            MAVEN,
+            "\u{1b}[0m[ERROR] no such plugin\n[ERROR] re-run with -e",
+        );
+        assert_eq!(coloured.to_string(), "`mvn` failed: no such plugin");
     }
 
     #[test]

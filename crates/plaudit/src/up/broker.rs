@@ -100,7 +100,8 @@ impl Broker {
     fn format(&self) -> Result<(), BrokerError> {
         let id = self.cluster_id()?;
         let output = Command::new(&self.java)
-            .args([COLLECTOR, QUIET, "-cp"])
+            // One second of work: the optimising compiler would only be in the way.
+            .args([COLLECTOR, QUIET, "-XX:TieredStopAtLevel=1", "-cp"])
             .arg(self.class_path())
             .args(["kafka.tools.StorageTool", "format", "-t", &id, "-c"])
             .arg(self.properties_path())

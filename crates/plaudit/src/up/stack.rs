@@ -229,6 +229,9 @@ impl Stack {
     /// The first child that cannot live or does not become ready, or why topics and
     /// tables cannot be made. What has been started runs on until it is stopped.
     pub async fn start(&mut self) -> Result<(), UpError> {
+        let members = Member::ALL.into_iter().filter(|member| self.has(*member));
+        let names: Vec<&str> = members.map(Member::name).collect();
+        say(format_args!("starting {}", names.join(", ")));
         if let Some(broker) = self.broker.clone() {
             let prepared = broker.clone();
             blocking(move || prepared.prepare()).await?;
