@@ -9,7 +9,8 @@ use plaudit_event::{Dialect, Event, Feedback, Micros, Operation, Value, codec, i
 /// Appends one encoded event of nine fields, about 300 bytes, the `index`-th of a
 /// run: four to a trace.
 pub fn narrow_event(index: u64, now: Micros, out: &mut Vec<u8>) -> String {
-    let trace_id = uuid::Uuid::from_u128(u128::from(index / 4) << 64 | 0x4000_8000_0000_0000).to_string();
+    let trace_id =
+        uuid::Uuid::from_u128(u128::from(index / 4) << 64 | 0x4000_8000_0000_0000).to_string();
     let metric = match index % 3 {
         0 => "helpful",
         1 => "stars",
@@ -35,7 +36,8 @@ pub fn narrow_event(index: u64, now: Micros, out: &mut Vec<u8>) -> String {
 /// # Errors
 /// When the process is gone, or this is not Linux.
 pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("read the process's times")?;
+    let stat =
+        fs::read_to_string(format!("/proc/{pid}/stat")).context("read the process's times")?;
     // The command's name, in brackets, may hold spaces.
     let (_, fields) = stat.rsplit_once(')').context("parse the process's times")?;
     let ticks: u64 = fields
@@ -53,7 +55,8 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
 /// # Errors
 /// As [`cpu_time`].
 pub fn peak_resident_kib(pid: u32) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("read the process's memory")?;
+    let status =
+        fs::read_to_string(format!("/proc/{pid}/status")).context("read the process's memory")?;
     status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))

@@ -62,7 +62,9 @@ async fn main() -> anyhow::Result<()> {
         group: name.clone(),
         ..KafkaConfig::default()
     };
-    Admin::new(&kafka)?.ensure_topics(Duration::from_secs(30)).await?;
+    Admin::new(&kafka)?
+        .ensure_topics(Duration::from_secs(30))
+        .await?;
     let store = Store::new(ClickhouseConfig {
         url: options.clickhouse.clone(),
         database: name,
@@ -84,7 +86,13 @@ async fn main() -> anyhow::Result<()> {
     let (sink_before, engine_before) = (cpu_time(me)?, engine(options.clickhouse_pid)?);
     let started = Instant::now();
     let stop = CancellationToken::new();
-    let sink = plaudit_sink::run(config, &kafka, store.clone(), Readiness::default(), stop.clone());
+    let sink = plaudit_sink::run(
+        config,
+        &kafka,
+        store.clone(),
+        Readiness::default(),
+        stop.clone(),
+    );
     let watch = async {
         while ledgered(&store, &kafka, options.partitions).await? < options.events {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -99,8 +107,14 @@ async fn main() -> anyhow::Result<()> {
 
     let per_event = |time: Duration| time.as_secs_f64() * 1e6 / events_f64(options.events);
     println!("events              {}", options.events);
-    println!("rows/s              {:.0}", events_f64(options.events) / took.as_secs_f64());
-    println!("sink µs/event       {:.2}", per_event(cpu_time(me)? - sink_before));
+    println!(
+        "rows/s              {:.0}",
+        events_f64(options.events) / took.as_secs_f64()
+    );
+    println!(
+        "sink µs/event       {:.2}",
+        per_event(cpu_time(me)? - sink_before)
+    );
     if let (Some(after), Some(before)) = (engine(options.clickhouse_pid)?, engine_before) {
         println!("clickhouse µs/event {:.2}", per_event(after - before));
     }
@@ -144,8 +158,14 @@ async fn fill(kafka: &KafkaConfig, events: u64) -> anyhow::Result<()> {
             timestamp_ms: now.as_millis(),
         });
         let records: Vec<_> = records.collect();
-        let deliveries = producer.send_all(&kafka.topic, records).wait(Duration::from_secs(30)).await;
-        if !deliveries.iter().all(|delivery| matches!(delivery, Delivery::Confirmed { .. })) {
+        let deliveries = producer
+            .send_all(&kafka.topic, records)
+            .wait(Duration::from_secs(30))
+            .await;
+        if !deliveries
+            .iter()
+            .all(|delivery| matches!(delivery, Delivery::Confirmed { .. }))
+        {
             bail!("the broker did not confirm every record");
         }
         sent = until;

@@ -71,7 +71,8 @@ impl Fates<'_> {
             .filter_map(|delivery| match delivery {
                 Delivery::Unconfirmed => Some(RETRY_AFTER),
                 Delivery::Refused(Refused::Busy { retry_after }) => Some(*retry_after),
-                Delivery::Refused(Refused::TooLarge | Refused::Unstorable) | Delivery::Confirmed(_) => None,
+                Delivery::Refused(Refused::TooLarge | Refused::Unstorable)
+                | Delivery::Confirmed(_) => None,
             })
             .max()
     }

@@ -214,7 +214,10 @@ fn answer(parsed: &Parsed, fates: &Fates<'_>, message: &str) -> Answer {
         return Answer::new(StatusCode::BAD_REQUEST, body);
     }
     if refused_as(Refused::Unstorable) {
-        return Answer::new(StatusCode::BAD_REQUEST, fault("the feedback cannot be stored"));
+        return Answer::new(
+            StatusCode::BAD_REQUEST,
+            fault("the feedback cannot be stored"),
+        );
     }
     let body = fault("the feedback could not be confirmed");
     let mut answer = Answer::new(StatusCode::SERVICE_UNAVAILABLE, body);

@@ -35,7 +35,9 @@ impl ClickhouseOptions {
     /// When the library cannot be had.
     pub fn engine_config(&self) -> Result<EngineConfig, parts::PartError> {
         let library = parts::clickhouse_library(&self.parts)?;
+        // The engine reads a relative path from where its own configuration is.
         let directory = self.directory.join("clickhouse");
+        let directory = std::path::absolute(&directory).unwrap_or(directory);
         let mut config = EngineConfig::new(library, directory, self.listen.port());
         config.host = self.listen.ip();
         config.max_memory_bytes = self.max_memory_bytes;

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use plaudit_embedded::Engine;
+use plaudit_event::Receipt;
 use plaudit_intake::{
     Batch, Delivery, Intake, MetricRegistry, NotReady, Publish, Refused, Unflushed,
 };
-use plaudit_event::Receipt;
 use plaudit_query::Deps;
 use plaudit_service::{Keyring, Readiness};
 use plaudit_sink::{LOCAL_TOPIC, LocalRecord, LocalSink, LocalSinkError};
@@ -84,7 +84,12 @@ impl Publish for LocalPublish {
                 })
                 .collect(),
             Err(LocalSinkError::Full) => {
-                vec![Delivery::Refused(Refused::Busy { retry_after: RETRY_AFTER }); batch.len()]
+                vec![
+                    Delivery::Refused(Refused::Busy {
+                        retry_after: RETRY_AFTER
+                    });
+                    batch.len()
+                ]
             }
             Err(_) => vec![Delivery::Unconfirmed; batch.len()],
         }
@@ -114,7 +119,9 @@ impl Publish for LocalPublish {
             }
         };
         let flushed = tokio::time::timeout(deadline, none).await;
-        flushed.map_err(|_| Unflushed { events: self.queue_len() })
+        flushed.map_err(|_| Unflushed {
+            events: self.queue_len(),
+        })
     }
 }
 
@@ -130,7 +137,10 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let before = self.under_way.events.fetch_sub(self.events, Ordering::Relaxed);
+        let before = self
+            .under_way
+            .events
+            .fetch_sub(self.events, Ordering::Relaxed);
         if before == self.events {
             self.under_way.none.notify_waiters();
         }
@@ -164,10 +174,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     // The sink ends after the intake: what the intake took has to be answered.
     let sink_stop = CancellationToken::new();
-    let opened = LocalSink::open(config.sink, store.clone(), readiness.clone(), sink_stop.clone());
+    let opened = LocalSink::open(
+        config.sink,
+        store.clone(),
+        readiness.clone(),
+        sink_stop.clone(),
+    );
     let (sink, commits) = opened.await.context("open the sink")?;
     tasks.start("sink", commits);
-    let intake = Arc::new(Intake::new(config.intake, keyring.clone(), registry, LocalPublish::new(sink))?);
+    let intake = Arc::new(Intake::new(
+        config.intake,
+        keyring.clone(),
+        registry,
+        LocalPublish::new(sink),
+    )?);
     services::reload_on_hangup(&mut tasks, &intake)?;
     let stop = tasks.stop_token().cancelled_owned();
     let intake_readiness = readiness.clone();

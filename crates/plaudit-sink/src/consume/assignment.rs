@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use plaudit_kafka::{Assigned, GroupConsumer, Rebalance, StartOffset, Watermarks};
+use plaudit_kafka::{Assigned, CommitError, GroupConsumer, Rebalance, StartOffset, Watermarks};
 use plaudit_store::{StoreError, Verdict};
 use tokio::time::Instant;
 
@@ -18,6 +18,9 @@ use crate::steps::Stop;
 /// One question to a partition's leader. The consumer's own connection would answer
 /// it behind a fetch that waits for records.
 const ASK: Duration = Duration::from_secs(5);
+
+/// Between two attempts at the last commit.
+const COMMIT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Where a partition begins, and up to where it must be read back.
 struct Start {
@@ -136,8 +139,18 @@ impl Work {
         if done.is_empty() {
             return;
         }
-        if let Err(error) = consumer.commit_sync(&done) {
-            tracing::warn!(%error, "offsets are not committed: these records are read again");
+        // A coordinator that moves refuses for a moment.
+        loop {
+            match consumer.commit_sync(&done) {
+                Ok(()) => return,
+                Err(CommitError::Retry { .. }) if Instant::now() < end => {
+                    std::thread::sleep(COMMIT_AGAIN);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "offsets are not committed: these records are read again");
+                    return;
+                }
+            }
         }
     }
 
