@@ -1,7 +1,7 @@
 //! From Kafka to ClickHouse: nothing lost, nothing seen twice, the later one wins.
 //!
-//! A thread polls Kafka and writes rows into the open [`batch`](crate::batch). A
-//! closed batch goes through the seven [`steps`](crate::steps) of the protocol on
+//! A thread polls Kafka and writes rows into the open batch. A
+//! closed batch goes through the seven steps of the protocol on
 //! the runtime, several batches at a time; when its steps are done its offsets may
 //! be committed. Every step can be done again: a crash between any two of them,
 //! or a second sink that does the same work, changes nothing a reader sees.
