@@ -67,6 +67,7 @@ fn p2_a_sink_that_stops_and_one_that_starts_share_the_work_without_loss() -> Res
         let next = stack.start_sink();
         stack.produce(&sent[600..]).await?;
         all_seen_once(stack, &sent).await?;
+        stack.ready().await?;
         assert!(stack.sink_is_ready(next));
         Ok(())
     })

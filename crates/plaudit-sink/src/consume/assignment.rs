@@ -174,11 +174,9 @@ impl Rebalance for Work {
         let partitions = assigned.iter().map(|new| (new.partition, new.committed));
         self.unstarted.extend(partitions);
         self.next_start = Instant::now();
+        // Ready from its first start on: a rebalance is no reason to be replaced.
         if self.unstarted.is_empty() {
             self.readiness.clear("assignment");
-        } else {
-            self.readiness
-                .block("assignment", "partitions are starting");
         }
         // All are held until their start is known.
         Vec::new()
