@@ -70,6 +70,8 @@ pub(crate) struct Work {
     /// Partitions whose next record was written by a newer Plaudit.
     held: BTreeSet<i32>,
     paused: bool,
+    /// What failed within a rebalance, which has no one to return it to.
+    failed: Option<SinkError>,
     next_start: Instant,
     next_commit: Instant,
     next_report: Instant,
@@ -110,6 +112,7 @@ impl Work {
             read_back_until: BTreeMap::new(),
             held: BTreeSet::new(),
             paused: false,
+            failed: None,
             next_start: now,
             next_commit: now,
             next_report: now,
@@ -123,7 +126,8 @@ impl Work {
             // Gives the partitions back, which drains and commits.
             consumer.close(&mut self);
         }
-        result
+        // What failed while draining is a failure too.
+        self.failed.take().map_or(result, Err)
     }
 
     fn poll_until_stopped(&mut self, consumer: &GroupConsumer) -> Result<(), SinkError> {
@@ -132,13 +136,17 @@ impl Work {
             self.start_partitions(consumer)?;
             self.commit_when_due(consumer);
             self.report(consumer);
-            if self.is_due() {
+            // While paused too: a rebalance may have sent the full batch on its way.
+            if self.is_due() || self.paused {
                 self.dispatch_or_pause(consumer)?;
             }
             match consumer.poll(self.poll_timeout(), self) {
                 Some(Ok(message)) => self.push(consumer, &message)?,
                 Some(Err(error)) => self.on_error(error)?,
                 None => {}
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Rows into `feedback`, and what cannot go in set aside (PROTOCOL: step 2; **P6**).
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use plaudit_event::Outcome;
 use plaudit_store::{Payload, Table};
@@ -26,7 +27,7 @@ impl Steps {
         dead: &mut Vec<DeadLetter>,
     ) -> Result<(), Stop> {
         let started = Instant::now();
-        let puts = first_copies(batch, outcomes);
+        let (puts, copies) = first_copies(batch, outcomes);
         let mut parts = vec![puts.as_slice()];
         while let Some(part) = parts.pop() {
             if part.is_empty() {
@@ -66,6 +67,12 @@ impl Steps {
                             .await?;
                     }
                 },
+            }
+        }
+        // A copy of what could not be stored is no duplicate of anything stored.
+        for (copy, first) in copies {
+            if let Some((Outcome::DeadLettered, reason)) = outcomes.of(first.position) {
+                bury(batch, copy, reason, 0, outcomes, dead);
             }
         }
         Ok(())
@@ -141,21 +148,31 @@ impl Steps {
     }
 }
 
-/// The puts to insert: those that the ledger does not have, each version once.
-fn first_copies<'b>(batch: &'b Batch, outcomes: &mut Outcomes) -> Vec<&'b Put> {
-    let mut seen = HashSet::with_capacity(batch.puts.len());
+/// The puts to insert: those that the ledger does not have, each version once; and
+/// the further copies, each with its first.
+fn first_copies<'b>(
+    batch: &'b Batch,
+    outcomes: &mut Outcomes,
+) -> (Vec<&'b Put>, Vec<(&'b Put, &'b Put)>) {
+    let mut seen: HashMap<&[u8], &Put> = HashMap::with_capacity(batch.puts.len());
+    let mut copies = Vec::new();
     let mut puts = Vec::with_capacity(batch.puts.len());
     for put in &batch.puts {
         if outcomes.is_skipped(put.position) {
             continue;
         }
-        if seen.insert(batch.identity(put)) {
-            puts.push(put);
-        } else {
-            outcomes.set(put.position, Outcome::Duplicate, "");
+        match seen.entry(batch.identity(put)) {
+            Entry::Vacant(first) => {
+                first.insert(put);
+                puts.push(put);
+            }
+            Entry::Occupied(first) => {
+                outcomes.set(put.position, Outcome::Duplicate, "");
+                copies.push((put, *first.get()));
+            }
         }
     }
-    puts
+    (puts, copies)
 }
 
 fn bury(
@@ -192,7 +209,8 @@ mod tests {
         }
         let mut outcomes = Outcomes::default();
         outcomes.skip(batch.puts[3].position);
-        let puts = first_copies(&batch, &mut outcomes);
+        let (puts, copies) = first_copies(&batch, &mut outcomes);
+        assert_eq!(copies.len(), 1);
         assert_eq!(
             puts.iter()
                 .map(|put| put.position.offset)

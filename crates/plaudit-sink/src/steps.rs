@@ -219,7 +219,12 @@ fn undecodable(batch: &Batch, outcomes: &mut Outcomes) -> Vec<DeadLetter> {
 
 /// The balance of **P2** as metrics: every record once, by its outcome.
 fn count(batch: &Batch, outcomes: &Outcomes) {
-    for range in outcomes.ranges(&batch.spans) {
+    let ranges = outcomes.ranges(&batch.spans);
+    // What is pending is counted when it ends.
+    for range in ranges
+        .iter()
+        .filter(|range| range.outcome != Outcome::Pending)
+    {
         let records = u64::try_from(range.last - range.first + 1).unwrap_or(0);
         metrics::outcome(range.outcome, records);
     }

@@ -112,7 +112,9 @@ impl Store {
 
         // Most batches end here: nobody has changed anything lately.
         let sql = format!("SELECT 1 FROM {{db}}.changes WHERE {RECENT} LIMIT 1");
-        let any: Option<u8> = self.query(&sql).bind(since.0).fetch_optional().await?;
+        let any: Option<u8> = self
+            .within(self.query(&sql).bind(since.0).fetch_optional())
+            .await?;
         if any.is_none() {
             return Ok(Vec::new());
         }
@@ -123,10 +125,7 @@ impl Store {
             in_ranges(ranges)
         );
         let rows: Vec<RawId> = self
-            .query(&sql)
-            .bind(since.0)
-            .bind(topic)
-            .fetch_all()
+            .within(self.query(&sql).bind(since.0).bind(topic).fetch_all())
             .await?;
         Ok(rows.into_iter().map(|row| (row.project, row.id)).collect())
     }
@@ -146,7 +145,7 @@ impl Store {
         for (project, _) in ids {
             query = query.bind(project);
         }
-        let rows = query.fetch_all::<RawChange>().await?;
+        let rows = self.within(query.fetch_all::<RawChange>()).await?;
         Ok(rows.into_iter().map(Change::from).collect())
     }
 
@@ -160,7 +159,9 @@ impl Store {
         ranges: &[(i32, i64, i64)],
     ) -> Result<Vec<Change>, StoreError> {
         let sql = format!("{SELECT} WHERE topic = ? AND {}", in_ranges(ranges));
-        let rows: Vec<RawChange> = self.query(&sql).bind(topic).fetch_all().await?;
+        let rows: Vec<RawChange> = self
+            .within(self.query(&sql).bind(topic).fetch_all())
+            .await?;
         Ok(rows.into_iter().map(Change::from).collect())
     }
 }

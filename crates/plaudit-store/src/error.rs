@@ -50,7 +50,6 @@ const VERDICTS: &[(u32, &str, Verdict)] = &[
     (33, "CANNOT_READ_ALL_DATA", Verdict::Poison),
     (38, "CANNOT_PARSE_DATE", Verdict::Poison),
     (41, "CANNOT_PARSE_DATETIME", Verdict::Poison),
-    (49, "LOGICAL_ERROR", Verdict::Poison),
     (69, "ARGUMENT_OUT_OF_BOUND", Verdict::Poison),
     (70, "CANNOT_CONVERT_TYPE", Verdict::Poison),
     (72, "CANNOT_PARSE_NUMBER", Verdict::Poison),
@@ -153,6 +152,11 @@ impl From<clickhouse::error::Error> for StoreError {
                 detail: root_cause(&*cause),
             },
             Error::TimedOut => Self::timed_out(),
+            // An answer that was cut on its way.
+            Error::Decompression(_) | Error::NotEnoughData => Self {
+                kind: Kind::Unanswered,
+                detail: "the answer was cut short".to_owned(),
+            },
             Error::SchemaMismatch(_) | Error::InvalidColumnsHeader(_) => {
                 Self::unexpected("the columns of the answer do not match")
             }

@@ -110,9 +110,7 @@ impl Store {
     pub async fn kill(&self, payload: &Payload) -> Result<(), StoreError> {
         let sql = "KILL QUERY WHERE startsWith(query_id, ?) SYNC";
         Ok(self
-            .query(sql)
-            .bind(payload.query_prefix())
-            .execute()
+            .within(self.query(sql).bind(payload.query_prefix()).execute())
             .await?)
     }
 

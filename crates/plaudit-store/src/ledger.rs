@@ -129,11 +129,13 @@ impl Store {
                     FROM {db}.ledger WHERE topic = ? AND partition = ? AND last >= ?))
             GROUP BY island ORDER BY first";
         let spans: Vec<Span> = self
-            .query(sql)
-            .bind(topic)
-            .bind(partition)
-            .bind(start)
-            .fetch_all()
+            .within(
+                self.query(sql)
+                    .bind(topic)
+                    .bind(partition)
+                    .bind(start)
+                    .fetch_all(),
+            )
             .await?;
         let prefix = spans
             .iter()
@@ -192,7 +194,7 @@ impl Store {
 
         let sql = "SELECT partition, toUnixTimestamp64Milli(max(max_timestamp)) AS timestamp
             FROM {db}.ledger WHERE topic = ? GROUP BY partition";
-        let rows: Vec<Reached> = self.query(sql).bind(topic).fetch_all().await?;
+        let rows: Vec<Reached> = self.within(self.query(sql).bind(topic).fetch_all()).await?;
         Ok(rows
             .into_iter()
             .map(|row| (row.partition, row.timestamp))
@@ -200,7 +202,7 @@ impl Store {
     }
 
     async fn ranges(&self, sql: &str, topic: &str) -> Result<Vec<LedgerRange>, StoreError> {
-        let rows: Vec<RawRange> = self.query(sql).bind(topic).fetch_all().await?;
+        let rows: Vec<RawRange> = self.within(self.query(sql).bind(topic).fetch_all()).await?;
         rows.into_iter()
             .map(|row| {
                 let outcome = row

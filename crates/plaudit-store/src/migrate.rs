@@ -144,11 +144,8 @@ impl Store {
         const UNKNOWN_TABLE: u32 = 60;
         const UNKNOWN_DATABASE: u32 = 81;
 
-        let answer = self
-            .query("SELECT max(version) AS version FROM {db}.migrations")
-            .fetch_one::<Version>()
-            .await
-            .map_err(StoreError::from);
+        let versions = self.query("SELECT max(version) AS version FROM {db}.migrations");
+        let answer = self.within(versions.fetch_one::<Version>()).await;
         match answer {
             Ok(row) => Ok(row.version),
             Err(error) if matches!(error.code(), Some(UNKNOWN_TABLE | UNKNOWN_DATABASE)) => Ok(0),

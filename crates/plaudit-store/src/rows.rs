@@ -92,7 +92,9 @@ impl Store {
             "SELECT DISTINCT partition, offset, id FROM {{db}}.feedback WHERE topic = ? AND {}",
             in_ranges(ranges)
         );
-        Ok(self.query(&sql).bind(topic).fetch_all().await?)
+        Ok(self
+            .within(self.query(&sql).bind(topic).fetch_all())
+            .await?)
     }
 
     /// The highest offset at or above `from` that has a row or a change.
@@ -110,11 +112,8 @@ impl Store {
                 UNION ALL
                 SELECT offset FROM {db}.changes WHERE topic = ? AND partition = ? AND offset >= ?)";
         let query = self.query(sql).bind(topic).bind(partition).bind(from);
-        Ok(query
-            .bind(topic)
-            .bind(partition)
-            .bind(from)
-            .fetch_one()
+        Ok(self
+            .within(query.bind(topic).bind(partition).bind(from).fetch_one())
             .await?)
     }
 
@@ -146,7 +145,7 @@ impl Store {
         for (project, _) in ids {
             rows = rows.bind(project);
         }
-        let rows = rows.fetch_all::<RawRow>().await?;
+        let rows = self.within(rows.fetch_all::<RawRow>()).await?;
         rows.into_iter().map(CurrentRow::try_from).collect()
     }
 }

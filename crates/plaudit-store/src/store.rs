@@ -40,8 +40,20 @@ impl Store {
     /// # Errors
     /// [`StoreError`] with verdict `Away` when nothing answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.query("SELECT 1").fetch_one::<u8>().await?;
+        self.within(self.query("SELECT 1").fetch_one::<u8>())
+            .await?;
         Ok(())
+    }
+
+    /// Waits for an answer, for as long as `clickhouse.timeout`.
+    pub(crate) async fn within<T>(
+        &self,
+        answer: impl Future<Output = clickhouse::error::Result<T>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.config.timeout, answer).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(StoreError::timed_out()),
+        }
     }
 
     /// A query in which `{db}` stands for the database.

@@ -111,7 +111,7 @@ impl Work {
             },
         };
         let highest = ledger.highest.max(committed);
-        if highest.is_some_and(|end| end > log.high) {
+        if highest.is_some_and(|end| end > log.high) && !self.has_grown(partition, highest) {
             let end = highest.unwrap_or_default();
             let evidence = format!("ends at offset {} and was stored up to {end}", log.high);
             return Err(self.steps.made_anew(partition, evidence).into());
@@ -122,6 +122,15 @@ impl Work {
         }))
     }
 
+    /// Whether the log has meanwhile reached `end`: another sink may have stored
+    /// records that came after the first look.
+    fn has_grown(&self, partition: i32, end: Option<i64>) -> bool {
+        let asked = self.admin.watermarks(&self.steps.topic, ASK);
+        let logs = self.handle.block_on(asked).unwrap_or_default();
+        let log = logs.iter().find(|log| log.partition == partition);
+        log.is_some_and(|log| Some(log.high) >= end)
+    }
+
     /// Finishes what has begun, within `sink.drain`, and commits it.
     fn drain(&mut self, consumer: &GroupConsumer) {
         self.dispatch();
@@ -129,6 +138,8 @@ impl Work {
         while !self.under_way.is_empty() && Instant::now() < end {
             if let Err(error) = self.wait_for_one(end.saturating_duration_since(Instant::now())) {
                 tracing::error!(%error, "a batch failed while draining");
+                self.failed = Some(error);
+                break;
             }
         }
         if !self.under_way.is_empty() {
@@ -162,6 +173,9 @@ impl Work {
             self.read_back_until.remove(partition);
             self.held.remove(partition);
         }
+        if self.held.is_empty() {
+            self.readiness.clear("upgrade");
+        }
     }
 }
 
@@ -190,6 +204,8 @@ impl Rebalance for Work {
 
     fn on_lost(&mut self, partitions: &[i32]) {
         tracing::warn!(kafka.partitions = ?partitions, "partitions were lost");
+        // Not to be mixed with what is read if they come back: that begins elsewhere.
+        self.dispatch();
         self.forget(partitions);
     }
 }
