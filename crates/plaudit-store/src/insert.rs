@@ -109,9 +109,8 @@ impl Store {
     /// See [`StoreError::verdict`].
     pub async fn kill(&self, payload: &Payload) -> Result<(), StoreError> {
         let sql = "KILL QUERY WHERE startsWith(query_id, ?) SYNC";
-        Ok(self
-            .within(self.query(sql).bind(payload.query_prefix()).execute())
-            .await?)
+        self.within(self.query(sql).bind(payload.query_prefix()).execute())
+            .await
     }
 
     async fn insert_once(&self, payload: &Payload, timeout: Duration) -> Result<(), StoreError> {

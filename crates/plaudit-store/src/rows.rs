@@ -92,9 +92,7 @@ impl Store {
             "SELECT DISTINCT partition, offset, id FROM {{db}}.feedback WHERE topic = ? AND {}",
             in_ranges(ranges)
         );
-        Ok(self
-            .within(self.query(&sql).bind(topic).fetch_all())
-            .await?)
+        self.within(self.query(&sql).bind(topic).fetch_all()).await
     }
 
     /// The highest offset at or above `from` that has a row or a change.
@@ -112,9 +110,8 @@ impl Store {
                 UNION ALL
                 SELECT offset FROM {db}.changes WHERE topic = ? AND partition = ? AND offset >= ?)";
         let query = self.query(sql).bind(topic).bind(partition).bind(from);
-        Ok(self
-            .within(query.bind(topic).bind(partition).bind(from).fetch_one())
-            .await?)
+        self.within(query.bind(topic).bind(partition).bind(from).fetch_one())
+            .await
     }
 
     /// The current rows of these feedbacks, in every trace that has them
