@@ -30,7 +30,7 @@ impl Api {
     /// Calls the service at this base URL.
     pub fn new(base: &str) -> Self {
         Self {
-            http: reqwest::Client::new(),
+            http: one_connection_a_request(),
             base: base.to_owned(),
             key: None,
         }
@@ -154,4 +154,11 @@ impl Answer {
             .with_context(|| format!("item {item} has no {field}: {}", self.text))?
             .to_owned())
     }
+}
+
+/// The server closes a connection whose body it refused to read; a pooled one would
+/// fail the next request now and then.
+fn one_connection_a_request() -> reqwest::Client {
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build();
+    client.expect("a client without TLS needs nothing of the system")
 }
