@@ -23,7 +23,7 @@ up: build ## Start Kafka, ClickHouse, intake, sink and query, until Ctrl-C
 	@$(PLAUDIT) up
 
 standalone: build ## Start intake, ClickHouse and query in one process, without Java
-	@$(PLAUDIT) standalone
+	@$(PLAUDIT) --set auth.mode=open standalone
 
 test: tools lint suites ## Everything that has to pass: what CI runs
 
