@@ -79,6 +79,8 @@ pub(crate) struct Batch {
     rows: Vec<u8>,
     /// Keys and payloads of the puts.
     originals: Vec<u8>,
+    /// Bytes of the other records. Counted as they come: it is asked at every record.
+    other_bytes: usize,
 }
 
 /// The record was written by a newer Plaudit: it is to be held.
@@ -110,11 +112,14 @@ impl Batch {
         match codec::decode(record.payload, version_header) {
             Ok(event) => self.push_event(topic, &event, record),
             Err(DecodeError::Newer(version)) => return Err(Newer(version)),
-            Err(_) => self.undecodable.push(Undecodable {
-                position,
-                key: record.key.to_vec(),
-                payload: record.payload.to_vec(),
-            }),
+            Err(_) => {
+                self.other_bytes += record.payload.len();
+                self.undecodable.push(Undecodable {
+                    position,
+                    key: record.key.to_vec(),
+                    payload: record.payload.to_vec(),
+                });
+            }
         }
         self.opened_at.get_or_insert_with(Instant::now);
         self.spans
@@ -143,9 +148,14 @@ impl Batch {
         match &event.operation {
             Operation::Put(feedback) => self.push_put(topic, event, feedback, false, record),
             Operation::Withdraw(feedback) => self.push_put(topic, event, feedback, true, record),
-            Operation::Patch { id, .. } => self.changes.push(change(id, ChangeKind::Patch)),
-            Operation::Retract { id } => self.changes.push(change(id, ChangeKind::Retract)),
+            Operation::Patch { id, .. } => self.push_change(change(id, ChangeKind::Patch)),
+            Operation::Retract { id } => self.push_change(change(id, ChangeKind::Retract)),
         }
+    }
+
+    fn push_change(&mut self, record: ChangeRecord) {
+        self.other_bytes += record.change.record.len();
+        self.changes.push(record);
     }
 
     fn push_put(
@@ -197,17 +207,7 @@ impl Batch {
 
     /// What the batch holds in memory of its records, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let changes: usize = self
-            .changes
-            .iter()
-            .map(|record| record.change.record.len())
-            .sum();
-        let undecodable: usize = self
-            .undecodable
-            .iter()
-            .map(|record| record.payload.len())
-            .sum();
-        self.rows.len() + self.originals.len() + changes + undecodable
+        self.rows.len() + self.originals.len() + self.other_bytes
     }
 
     /// All rows, in the order of `puts`; taken once, when none was dropped.

@@ -23,6 +23,6 @@ pub use error::{StoreError, Verdict};
 pub use insert::{Payload, Table};
 pub use ledger::{LedgerRange, MAX_SPAN, encode_range};
 pub use migrate::{MigrateError, Migrated};
-pub use row::{RowPosition, encode_feedback, identity_len};
+pub use row::{RowPosition, encode_feedback};
 pub use rows::{CurrentRow, StoredOffset};
 pub use store::Store;

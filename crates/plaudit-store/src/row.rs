@@ -102,12 +102,6 @@ pub fn encode_feedback(
     identity
 }
 
-/// How many bytes at the start of a row say which version of which feedback it is.
-pub fn identity_len(project: &str, trace_id: &str) -> usize {
-    let text = |text: &str| leb128_len(text.len()) + text.len();
-    text(project) + text(trace_id) + size_of::<Uuid>() + size_of::<u64>()
-}
-
 impl CurrentRow {
     /// Appends this row, as a fold has left it.
     pub fn encode(&self, out: &mut Vec<u8>, version: RowVersion, is_deleted: bool) {
@@ -160,11 +154,6 @@ fn leb128(out: &mut Vec<u8>, mut number: usize) {
     }
     #[expect(clippy::cast_possible_truncation, reason = "below 0x80")]
     out.push(number as u8);
-}
-
-fn leb128_len(number: usize) -> usize {
-    let bits = usize::BITS - number.leading_zeros();
-    bits.div_ceil(7).max(1) as usize
 }
 
 fn tags(out: &mut Vec<u8>, tags: &Tags<'_>) {
@@ -230,6 +219,17 @@ mod tests {
     use plaudit_event::Value;
 
     use super::*;
+
+    /// How many bytes at the start of a row say which version of which feedback it is.
+    fn identity_len(project: &str, trace_id: &str) -> usize {
+        let text = |text: &str| leb128_len(text.len()) + text.len();
+        text(project) + text(trace_id) + size_of::<Uuid>() + size_of::<u64>()
+    }
+
+    fn leb128_len(number: usize) -> usize {
+        let bits = usize::BITS - number.leading_zeros();
+        bits.div_ceil(7).max(1) as usize
+    }
 
     #[test]
     fn numbers_are_leb128() {
