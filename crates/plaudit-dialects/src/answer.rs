@@ -40,13 +40,15 @@ pub struct Fates<'a> {
     pub request_id: &'a str,
 }
 
-/// An answer, in JSON.
+/// An answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
-    /// The body.
+    /// The body; empty is none.
     pub body: String,
+    /// What the body is.
+    pub content_type: &'static str,
     /// Seconds after which the client may try again.
     pub retry_after: Option<u32>,
     /// A header beside content type and `Retry-After`.
@@ -79,11 +81,12 @@ impl Fates<'_> {
 }
 
 impl Answer {
-    /// An answer without further headers.
+    /// An answer in JSON, without further headers.
     pub(crate) fn new(status: StatusCode, body: String) -> Self {
         Self {
             status,
             body,
+            content_type: "application/json",
             retry_after: None,
             header: None,
         }

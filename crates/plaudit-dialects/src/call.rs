@@ -1,14 +1,16 @@
 //! What a request says beside its body, and what follows from it: ids and
 //! version times (PROTOCOL: *versions*).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use plaudit_event::{
-    Dialect, Event, FieldError, Limits, Micros, Operation, Patch, Registry, identity,
+    Dialect, Event, FieldError, Limits, Micros, Operation, Patch, Registries, Registry, identity,
 };
 use uuid::Uuid;
 
-use crate::Batch;
+use crate::{Batch, TokenKey};
 
 /// A request, without its body.
 #[derive(Clone, Debug)]
@@ -19,16 +21,24 @@ pub struct Call<'a> {
     pub received_at: Micros,
     /// The header `Idempotency-Key`.
     pub idempotency_key: Option<&'a str>,
-    /// The `{id}` of the path, as it was sent.
-    pub path_id: Option<&'a str>,
+    /// What the path has in the place of each name in braces, unescaped.
+    pub path: &'a [(&'a str, &'a str)],
+    /// The query string; empty when there is none.
+    pub query: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
     /// How the body is to be read.
     pub content: Content,
     /// Bounds on each event.
     pub limits: &'a Limits,
-    /// The declared metrics.
-    pub registry: &'a Registry,
+    /// The declared metrics of every project.
+    pub registries: &'a Registries,
     /// The most events that one request may have.
     pub max_events: usize,
+    /// Signs tokens, and knows its own; `None` when none are given out.
+    pub tokens: Option<&'a TokenKey>,
+    /// What a URL of this service begins with, such as `http://host:8080`.
+    pub origin: &'a str,
 }
 
 /// How a body is to be read.
@@ -49,6 +59,22 @@ pub(crate) struct Named {
 }
 
 impl<'a> Call<'a> {
+    /// What the path has in the place of `{name}`.
+    pub(crate) fn path(&self, name: &str) -> Option<&'a str> {
+        let (_, text) = self.path.iter().find(|(known, _)| *known == name)?;
+        Some(text)
+    }
+
+    /// The parameters of the query string, in order.
+    pub(crate) fn params(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+        form_urlencoded::parse(self.query.as_bytes())
+    }
+
+    /// The metrics that the project of the call has declared.
+    pub(crate) fn registry(&self) -> &'a Registry {
+        self.registries.of(self.project)
+    }
+
     /// An empty batch for this call.
     pub(crate) fn batch(&self, dialect: Dialect, body_bytes: usize) -> Batch {
         Batch::new(
@@ -113,7 +139,7 @@ impl<'a> Call<'a> {
         match operation {
             Operation::Put(feedback) | Operation::Withdraw(feedback) => {
                 self.limits.check(feedback)?;
-                self.registry.check(feedback)
+                self.registry().check(feedback)
             }
             // The metric of what is patched is not known here.
             Operation::Patch { patch, .. } => self.limits.check_patch(patch),
@@ -135,32 +161,18 @@ pub(crate) fn follow_value(patch: &mut Patch<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::World;
 
     const NOW: Micros = Micros(1_000_000);
 
-    fn call<'a>(
-        project: &'a Arc<str>,
-        limits: &'a Limits,
-        registry: &'a Registry,
-        key: Option<&'a str>,
-    ) -> Call<'a> {
-        Call {
-            project,
-            received_at: NOW,
-            idempotency_key: key,
-            path_id: None,
-            content: Content::Json,
-            limits,
-            registry,
-            max_events: 10,
-        }
-    }
-
     #[test]
     fn p3_p4_ids_and_versions_come_from_where_the_protocol_says() {
-        let (project, limits, registry) = ("p".into(), Limits::default(), Registry::default());
-        let plain = call(&project, &limits, &registry, None);
-        let keyed = call(&project, &limits, &registry, Some("k"));
+        let world = World::new("p");
+        let plain = world.call(NOW);
+        let keyed = Call {
+            idempotency_key: Some("k"),
+            ..world.call(NOW)
+        };
         let own = Some(Uuid::nil());
 
         let new = plain.name_put(3, None, None);

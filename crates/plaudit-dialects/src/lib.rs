@@ -18,10 +18,18 @@ mod call;
 mod fixtures;
 pub mod native;
 pub mod portkey;
+mod search;
 mod sent;
+mod sniff;
+mod token;
 mod vendor;
 
 pub use answer::{Answer, Delivery, Fates, Refused};
 pub use batch::{Batch, Record};
 pub use call::{Call, Content};
-pub use vendor::{Endpoint, Parsed, Refusal, VENDORS, Vendor, vendor};
+pub use search::{Search, Stored};
+pub use token::{Token, TokenError, TokenKey};
+pub use vendor::{
+    Access, Action, Endpoint, Fault, Form, Hints, Parsed, Refusal, Table, VENDORS, Vendor, table,
+    vendor,
+};

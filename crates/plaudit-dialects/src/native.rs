@@ -9,7 +9,6 @@
 //! other optional text of a put, since the tables hold absent text as ''.
 
 use std::fmt;
-use std::sync::Arc;
 
 use http::Method;
 use plaudit_event::{Dialect, Edit, FieldError};
@@ -17,7 +16,7 @@ use serde::de::{self, Deserialize as _, Deserializer as _, SeqAccess, Visitor};
 
 use crate::sent::{FromSent as _, Sent};
 use crate::vendor::text;
-use crate::{Batch, Call, Content, Endpoint, Parsed, Refusal, Vendor};
+use crate::{Access, Action, Batch, Call, Content, Endpoint, Form, Parsed, Refusal, Vendor};
 
 mod answer;
 mod item;
@@ -29,14 +28,18 @@ use item::Item;
 /// The native API.
 pub const VENDOR: Vendor = Vendor {
     dialect: Dialect::Native,
-    prefix: "",
+    mounts: &[""],
     endpoints: &[Endpoint {
         method: Method::POST,
         path: "/v1/feedback",
-        parse,
-        answer: answer::answer,
+        access: Access::Write,
+        action: Action::Take {
+            body: Form::Json,
+            parse,
+            answer: answer::answer,
+        },
     }],
-    recognises: |_, _| true,
+    recognises: |_| true,
     fault: None,
 };
 
@@ -66,8 +69,8 @@ pub fn parse<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal> {
         }
     }
     Ok(Parsed {
-        batch: Arc::new(reader.batch),
         rejected: reader.rejected,
+        ..Parsed::whole(reader.batch)
     })
 }
 

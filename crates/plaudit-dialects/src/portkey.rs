@@ -8,8 +8,6 @@
 //! Its answers know no items: a request is taken whole or not at all. Fields that
 //! the API does not document are kept in `metadata`.
 
-use std::sync::Arc;
-
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use plaudit_event::{Dialect, Edit, Feedback, FieldError, ItemCode, Operation, Patch, Value};
 use serde_json::json;
@@ -18,7 +16,10 @@ use uuid::Uuid;
 
 use crate::call::follow_value;
 use crate::vendor::text;
-use crate::{Answer, Batch, Call, Delivery, Endpoint, Fates, Parsed, Refusal, Refused, Vendor};
+use crate::{
+    Access, Action, Answer, Batch, Call, Delivery, Endpoint, Fates, Form, Parsed, Refusal, Refused,
+    Vendor,
+};
 
 mod item;
 mod metadata;
@@ -31,24 +32,43 @@ use metadata::Metadata;
 /// Portkey's API.
 pub const VENDOR: Vendor = Vendor {
     dialect: Dialect::Portkey,
-    prefix: "/portkey",
+    mounts: &["/portkey", ""],
     endpoints: &[
-        Endpoint {
-            method: Method::POST,
-            path: "/v1/feedback",
+        // The base URL of a client ends with `/v1`, or should.
+        creating("/v1/feedback"),
+        creating("/feedback"),
+        updating("/v1/feedback/{id}"),
+        updating("/feedback/{id}"),
+    ],
+    recognises: |hints| is_portkey(hints.headers),
+    fault: Some(|error| fault(&error.text())),
+};
+
+const fn creating(path: &'static str) -> Endpoint {
+    Endpoint {
+        method: Method::POST,
+        path,
+        access: Access::Write,
+        action: Action::Take {
+            body: Form::Json,
             parse: create,
             answer: |parsed, fates| answer(parsed, fates, "Feedback successfully saved"),
         },
-        Endpoint {
-            method: Method::PUT,
-            path: "/v1/feedback/{id}",
+    }
+}
+
+const fn updating(path: &'static str) -> Endpoint {
+    Endpoint {
+        method: Method::PUT,
+        path,
+        access: Access::Write,
+        action: Action::Take {
+            body: Form::Json,
             parse: update,
             answer: |parsed, fates| answer(parsed, fates, "Feedback successfully updated"),
         },
-    ],
-    recognises: |headers, _| is_portkey(headers),
-    fault: Some(fault),
-};
+    }
+}
 
 /// What every value is about: the API has one metric, without a name.
 const METRIC: &str = "feedback";
@@ -78,7 +98,7 @@ fn create<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal> {
         return create_all(call, batch, &items);
     }
     put(call, &mut batch, 0, item)?;
-    Ok(whole(batch))
+    Ok(Parsed::whole(batch))
 }
 
 fn create_all<'a>(
@@ -98,7 +118,7 @@ fn create_all<'a>(
             ..error
         })?;
     }
-    Ok(whole(batch))
+    Ok(Parsed::whole(batch))
 }
 
 fn put<'a>(
@@ -135,13 +155,13 @@ fn update<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal> {
     let mut batch = call.batch(Dialect::Portkey, text.len());
     let item = parse::<Item<'a>>(text)?.checked()?;
     // Clients that lost the id write `undefined` or `NOT_GIVEN` into the path.
-    let id = [call.path_id, item.feedback_id.as_deref()]
+    let id = [call.path("id"), item.feedback_id.as_deref()]
         .into_iter()
         .flatten()
         .find_map(|id| Uuid::try_parse(id).ok())
         .ok_or_else(|| FieldError::wrong_type("feedback_id", "a UUID, in the path or the body"))?;
     let value = value(item.value)?;
-    if let Some(metric) = call.registry.get(METRIC) {
+    if let Some(metric) = call.registry().get(METRIC) {
         metric.check(&value)?;
     }
     let mut patch = Patch {
@@ -159,18 +179,11 @@ fn update<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal> {
     let operation = Operation::Patch { id, patch };
     call.check(&operation)?;
     batch.push(&call.event(Dialect::Portkey, call.time_of(0), operation));
-    Ok(whole(batch))
+    Ok(Parsed::whole(batch))
 }
 
 fn parse<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
     serde_json::from_str(text).map_err(|error| Refusal::syntax(&error))
-}
-
-fn whole(batch: Batch) -> Parsed {
-    Parsed {
-        batch: Arc::new(batch),
-        rejected: Vec::new(),
-    }
 }
 
 /// An integer; `5.0`, which Python sends for a float, is one.

@@ -1,28 +1,29 @@
 //! What a vendor is, as data.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
-use plaudit_event::{Dialect, FieldError};
+use http::{HeaderMap, Method, StatusCode};
+use plaudit_event::{Declaration, Dialect, FieldError};
 
-use crate::{Answer, Batch, Call, Fates, native, portkey};
+use crate::{Answer, Batch, Call, Fates, Search, Stored, native, portkey};
 
 /// One API: its paths, and how it says no.
 #[derive(Clone, Copy, Debug)]
 pub struct Vendor {
     /// Which it is.
     pub dialect: Dialect,
-    /// The prefix that is this vendor's alone, such as `/portkey`; empty for the
-    /// native API.
-    pub prefix: &'static str,
-    /// What it serves, under its prefix and at the root.
+    /// What stands before every path of it. The first is this vendor's alone, such
+    /// as `/portkey`; the empty one is the root, which all share.
+    pub mounts: &'static [&'static str],
+    /// What it serves, under each of its mounts.
     pub endpoints: &'static [Endpoint],
-    /// Whether a request at the root is this vendor's, by header and body. Asked
-    /// only where another vendor has the same method and path.
-    pub recognises: fn(&HeaderMap, &[u8]) -> bool,
-    /// The body of an error that concerns the whole request, from its message.
-    /// `None` is the native shape, which `plaudit-service` writes.
-    pub fault: Option<fn(&str) -> String>,
+    /// Whether a request is this vendor's. Asked only where another vendor has the
+    /// same method and path.
+    pub recognises: fn(&Hints<'_>) -> bool,
+    /// The body of an error that concerns the whole request. `None` is the native
+    /// shape, which `plaudit-service` writes.
+    pub fault: Option<fn(&Fault<'_>) -> String>,
 }
 
 /// One thing that a vendor's API does.
@@ -30,12 +31,85 @@ pub struct Vendor {
 pub struct Endpoint {
     /// The method.
     pub method: Method,
-    /// The path behind the vendor's prefix; `{id}` is [`Call::path_id`].
+    /// The path behind a mount; what is in braces is [`Call::path`].
     pub path: &'static str,
-    /// Reads a body.
-    pub parse: for<'a> fn(&Call<'a>, &'a [u8]) -> Result<Parsed, Refusal>,
-    /// Writes the answer when every event has its fate.
-    pub answer: fn(&Parsed, &Fates<'_>) -> Answer,
+    /// Who may ask for it.
+    pub access: Access,
+    /// What it comes to.
+    pub action: Action,
+}
+
+/// Who may ask for something.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// A key that may write.
+    Write,
+    /// A key that may read.
+    Read,
+    /// A key that may declare metrics.
+    Admin,
+    /// Anyone; where it matters, a signed token in the request says who.
+    Public,
+}
+
+/// What a request comes to.
+#[derive(Clone, Copy, Debug)]
+pub enum Action {
+    /// Events are kept, and the answer says what became of them.
+    Take {
+        /// How the body comes.
+        body: Form,
+        /// Reads a body.
+        parse: for<'a> fn(&Call<'a>, &'a [u8]) -> Result<Parsed, Refusal>,
+        /// Writes the answer when every event has its fate.
+        answer: fn(&Parsed, &Fates<'_>) -> Answer,
+    },
+    /// The answer follows from the request alone.
+    Say(for<'a> fn(&Call<'a>, &'a [u8]) -> Result<Answer, Refusal>),
+    /// What is stored is read, by the query service.
+    Read {
+        /// What is looked for.
+        ask: fn(&Call<'_>) -> Result<Search, Refusal>,
+        /// Writes the answer with what was found.
+        show: fn(&Search, &[Stored<'_>]) -> Answer,
+    },
+}
+
+/// How a body comes.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// As JSON or NDJSON, and the content type has to say so when it says
+    /// anything.
+    Json,
+    /// As whatever the content type says, or does not.
+    Any,
+    /// As `multipart/form-data`. `parse` gets the contents of the parts whose name
+    /// this holds for, one after the other; the rest is never kept.
+    Parts(fn(&str) -> bool),
+}
+
+/// What a request is told by, where its path is not enough.
+#[derive(Clone, Copy, Debug)]
+pub struct Hints<'a> {
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The query string; empty when there is none.
+    pub query: &'a str,
+    /// The body as far as it is known.
+    pub body: &'a [u8],
+}
+
+/// What is wrong with a request as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault<'a> {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// The field or parameter at fault.
+    pub field: Option<&'a str>,
+    /// What is wrong.
+    pub message: &'a str,
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
 }
 
 /// What a body holds: the events that are to be kept, and what is wrong with the
@@ -46,6 +120,11 @@ pub struct Parsed {
     pub batch: Arc<Batch>,
     /// The index and the fault of each bad item, in ascending order.
     pub rejected: Vec<(usize, FieldError)>,
+    /// Metrics that the request declares, before its events are kept.
+    pub declarations: Vec<Declaration>,
+    /// What [`Action::Take`]'s answer has to know of the request beside that,
+    /// written by its parser.
+    pub note: String,
 }
 
 /// Why nothing of a request is taken.
@@ -74,15 +153,65 @@ pub enum Refusal {
     /// One item is bad, in a dialect whose answers know no items.
     #[error(transparent)]
     Item(#[from] FieldError),
+    /// The vendor has an answer of its own for this.
+    #[error("{}", .0.body)]
+    Answered(Box<Answer>),
 }
 
 /// Every API, in the order in which they are asked whether a request is theirs.
-/// The last takes what nobody else does.
+/// The last takes what nobody else does, where it has the path.
 pub const VENDORS: [&Vendor; 2] = [&portkey::VENDOR, &native::VENDOR];
+
+/// The endpoints of each path and method.
+pub type Table = BTreeMap<(String, &'static str), Vec<(&'static Vendor, &'static Endpoint)>>;
+
+/// Every path that is served, with the endpoints that share it.
+pub fn table() -> Table {
+    let mut table = Table::new();
+    for vendor in VENDORS {
+        for endpoint in vendor.endpoints {
+            for mount in vendor.mounts {
+                let path = format!("{mount}{}", endpoint.path);
+                let candidates = table.entry((path, endpoint.method.as_str())).or_default();
+                candidates.push((vendor, endpoint));
+            }
+        }
+    }
+    table
+}
 
 /// The API of a dialect, where it is served.
 pub fn vendor(dialect: Dialect) -> Option<&'static Vendor> {
     VENDORS.into_iter().find(|vendor| vendor.dialect == dialect)
+}
+
+impl Vendor {
+    /// The mount that is this vendor's alone; empty for the native API.
+    pub fn prefix(&self) -> &'static str {
+        self.mounts.first().copied().unwrap_or_default()
+    }
+}
+
+impl Fault<'_> {
+    /// The message, after the field where there is one.
+    pub fn text(&self) -> String {
+        match self.field {
+            Some(field) => format!("{field}: {}", self.message),
+            None => self.message.to_owned(),
+        }
+    }
+}
+
+impl Parsed {
+    /// A request of which every item is good.
+    pub(crate) fn whole(batch: Batch) -> Self {
+        Self {
+            batch: Arc::new(batch),
+            rejected: Vec::new(),
+            declarations: Vec::new(),
+            note: String::new(),
+        }
+    }
 }
 
 impl Refusal {
@@ -91,6 +220,12 @@ impl Refusal {
             line: error.line(),
             column: error.column(),
         }
+    }
+}
+
+impl From<Answer> for Refusal {
+    fn from(answer: Answer) -> Self {
+        Self::Answered(Box::new(answer))
     }
 }
 

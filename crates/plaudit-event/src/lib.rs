@@ -9,6 +9,7 @@
 //! [`codec::decode`] reads it back without copying what it can borrow.
 
 pub mod codec;
+mod declaration;
 mod event;
 mod feedback;
 pub mod identity;
@@ -23,6 +24,7 @@ mod time;
 mod value;
 mod version;
 
+pub use declaration::{Declaration, Registries};
 pub use event::{Dialect, Event, Operation};
 pub use feedback::{Feedback, Source, Tags, Target, TargetKind, UnknownTargetKind};
 pub use json::{Json, NotJson};

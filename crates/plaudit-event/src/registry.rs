@@ -53,6 +53,25 @@ pub struct Metric {
     /// Which way is better; shown, not enforced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optimize: Option<Optimize>,
+    /// Whether a value that does not fit is refused; else the declaration only
+    /// tells readers what to expect.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub enforced: bool,
+    /// The declaration in the words of the API that it came by, to be shown there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared_as: Option<serde_json::Value>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_yes(flag: &bool) -> bool {
+    *flag
 }
 
 /// The type of a metric's values.
@@ -125,6 +144,13 @@ pub enum RegistryError {
 // === impl Registry ===
 
 impl Registry {
+    /// Declares a metric, unless it is declared already.
+    pub(crate) fn add(&mut self, name: &str, metric: &Metric) {
+        if !self.metrics.contains_key(name) {
+            self.metrics.insert(name.to_owned(), metric.clone());
+        }
+    }
+
     /// Reads the declarations of a registry file.
     ///
     /// # Errors
@@ -195,6 +221,9 @@ impl Metric {
     /// # Errors
     /// `wrong_type` or `out_of_range`, for `value`.
     pub fn check(&self, value: &Value<'_>) -> Result<(), FieldError> {
+        if !self.enforced {
+            return Ok(());
+        }
         match (self.kind, value.kind()) {
             (MetricType::Boolean, ValueType::Bool)
             | (MetricType::Text, ValueType::Text)
@@ -234,7 +263,8 @@ impl Metric {
         Err(FieldError::new(ItemCode::OutOfRange, "value", message))
     }
 
-    fn problem(&self) -> Option<&'static str> {
+    /// Why the declaration makes no sense; `None` when it does.
+    pub fn problem(&self) -> Option<&'static str> {
         let numeric = matches!(self.kind, MetricType::Integer | MetricType::Float);
         let categorical = self.kind == MetricType::Categorical;
         match (self.min, self.max) {

@@ -1,25 +1,15 @@
-use std::sync::Arc;
-
-use plaudit_event::{ItemCode, Limits, Micros, Registry, UnknownMetrics, codec};
+use plaudit_event::{ItemCode, Micros, Registry, UnknownMetrics, codec};
 
 use super::*;
+use crate::fixtures::World;
 
-fn with_call<T>(registry: &Registry, run: impl FnOnce(&Call<'_>) -> T) -> T {
-    let (project, limits): (Arc<str>, _) = ("p".into(), Limits::default());
-    run(&Call {
-        project: &project,
-        received_at: Micros(1_767_323_045_000_000),
-        idempotency_key: None,
-        path_id: None,
-        content: Content::Json,
-        limits: &limits,
-        registry,
-        max_events: 100,
-    })
+fn with_call<T>(registry: Registry, run: impl FnOnce(&Call<'_>) -> T) -> T {
+    let world = World::with_registry("p", registry);
+    run(&world.call(Micros(1_767_323_045_000_000)))
 }
 
 fn read(body: &[u8]) -> Result<Parsed, Refusal> {
-    with_call(&Registry::default(), |call| parse(call, body))
+    with_call(Registry::default(), |call| parse(call, body))
 }
 
 /// Code and field of the one item that `fields` make, beside a good one's.
@@ -256,7 +246,7 @@ fn a_long_name_of_an_unknown_field_is_cut() {
 fn undeclared_metrics_are_refused_when_told_to() {
     let registry = Registry::empty(UnknownMetrics::Reject);
     let body = br#"{"trace_id":"t","metric":"m","value":1}"#;
-    let parsed = with_call(&registry, |call| parse(call, body)).unwrap();
+    let parsed = with_call(registry, |call| parse(call, body)).unwrap();
     assert_eq!(parsed.rejected[0].1.code, ItemCode::UnknownMetric);
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Hints;
 
 #[test]
 fn p8_answers_and_events_are_as_recorded() {
@@ -7,12 +8,18 @@ fn p8_answers_and_events_are_as_recorded() {
 
 #[test]
 fn a_request_is_portkeys_by_any_of_its_headers() {
-    let headers = |name: &'static str| {
-        HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(""))])
+    let recognised = |name: &'static str| {
+        let name = HeaderName::from_static(name);
+        let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(""))]);
+        (VENDOR.recognises)(&Hints {
+            headers: &headers,
+            query: "",
+            body: b"",
+        })
     };
-    assert!((VENDOR.recognises)(&headers("x-portkey-api-key"), b""));
-    assert!((VENDOR.recognises)(&headers("x-portkey-virtual-key"), b""));
-    assert!(!(VENDOR.recognises)(&headers("x-api-key"), b""));
+    assert!(recognised("x-portkey-api-key"));
+    assert!(recognised("x-portkey-virtual-key"));
+    assert!(!recognised("x-api-key"));
 }
 
 #[test]

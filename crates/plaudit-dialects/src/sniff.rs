@@ -1,0 +1,101 @@
+//! Which keys a body has, where only the body tells whose request it is.
+//!
+//! The root is shared, and the native API must not pay for its neighbours: a
+//! key is looked for as bytes first, and the JSON is read only where they occur.
+
+use std::fmt;
+
+use memchr::memmem;
+use plaudit_event::Text;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// Whether the object that the body is, or the first of the array that it is, has
+/// one of these keys. What is no JSON has none.
+pub(crate) fn has_any_key(body: &[u8], keys: &[&str]) -> bool {
+    let occurs = |key: &&str| {
+        let quoted = [b"\"", key.as_bytes(), b"\""].concat();
+        memmem::find(body, &quoted).is_some()
+    };
+    if !keys.iter().any(occurs) {
+        return false;
+    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let mut found = false;
+    let keys = Keys {
+        keys,
+        found: &mut found,
+        in_array: false,
+    };
+    // What is wrong with the JSON is for the vendor's parser to say.
+    keys.deserialize(&mut json).unwrap_or_default();
+    found
+}
+
+struct Keys<'k> {
+    keys: &'k [&'k str],
+    found: &'k mut bool,
+    in_array: bool,
+}
+
+impl<'de> Visitor<'de> for Keys<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or an array of objects")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Text<'de>>()? {
+            if self.keys.contains(&name.as_str()) {
+                *self.found = true;
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        if self.in_array {
+            return Ok(());
+        }
+        seq.next_element_seed(Self {
+            in_array: true,
+            ..self
+        })?;
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Keys<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_count_at_the_top_and_nowhere_else() {
+        let keys = ["group", "key"];
+        for (body, found) in [
+            (r#"{"group":1}"#, true),
+            (r#"{"a":{"group":1},"key":null}"#, true),
+            (r#"[{"key":1},{}]"#, true),
+            (r#"{"k\u0065y":1, "b":"\"key\""}"#, false),
+            (r#"[{},{"key":1}]"#, false),
+            (r#"[[{"key":1}]]"#, false),
+            (r#"{"a":{"group":1}}"#, false),
+            (r#"{"a":"group"}"#, false),
+            (r#""group""#, false),
+            (r#"{"key":1,"#, true),
+            ("\"key\"{", false),
+            ("", false),
+        ] {
+            assert_eq!(has_any_key(body.as_bytes(), &keys), found, "{body}");
+        }
+    }
+}
