@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{ApiError, ErrorCode};
+use crate::{ApiError, ErrorCode, Secret};
 
 mod file;
 
@@ -36,6 +36,9 @@ pub struct AuthConfig {
     pub keys_file: Option<PathBuf>,
     /// The project that every caller has when the mode is `open`.
     pub open_project: String,
+    /// Signs the tokens by which a browser may send one feedback without a key, at
+    /// least 32 bytes, the same for every intake; without it none are given out.
+    pub token_secret: Option<Secret>,
 }
 
 /// Whether callers need a key.
@@ -122,6 +125,7 @@ impl Default for AuthConfig {
             mode: AuthMode::default(),
             keys_file: None,
             open_project: "default".to_owned(),
+            token_secret: None,
         }
     }
 }
@@ -241,6 +245,11 @@ impl Keyring {
         let count = keys.len();
         self.keys.store(Arc::new(keys));
         Ok(count)
+    }
+
+    /// The secret that signs tokens (`auth.token_secret`).
+    pub fn token_secret(&self) -> Option<&Secret> {
+        self.config.token_secret.as_ref()
     }
 
     /// Holds open mode to loopback.
