@@ -114,10 +114,27 @@ struct Known {
 /// What a key's text begins with, so that secret scanners can know it.
 const PREFIX: &str = "pl_";
 
+/// The fewest bytes of a secret that signs: those of its hash.
+const MIN_TOKEN_SECRET: usize = 32;
+
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_PORTKEY_API_KEY: HeaderName = HeaderName::from_static("x-portkey-api-key");
 
 // === impl AuthConfig ===
+
+impl AuthConfig {
+    /// Every problem, by the key that the user typed.
+    pub fn problems(&self) -> Vec<String> {
+        let secret = self.token_secret.as_ref().map(Secret::expose);
+        if secret.is_some_and(|secret| secret.len() < MIN_TOKEN_SECRET) {
+            vec![format!(
+                "auth.token_secret: must have at least {MIN_TOKEN_SECRET} bytes"
+            )]
+        } else {
+            Vec::new()
+        }
+    }
+}
 
 impl Default for AuthConfig {
     fn default() -> Self {

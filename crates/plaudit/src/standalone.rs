@@ -27,6 +27,7 @@ use crate::clickhouse::{self, ClickhouseOptions};
 use crate::config::Config;
 use crate::console::say;
 use crate::services::{self, INTAKE_METRICS_PORT};
+use crate::token_secret;
 
 mod declared;
 
@@ -166,7 +167,13 @@ impl Drop for Counted {
 pub async fn run(mut config: Config, engine: ClickhouseOptions) -> anyhow::Result<()> {
     config.clickhouse.url = format!("http://{}", engine.listen);
     config.intake.query_url = Some(format!("http://{}", config.query.listen));
-    let declared = engine.directory.join("declared.jsonl");
+    let directory = engine.directory.clone();
+    let unusable = || format!("cannot use {}", directory.display());
+    std::fs::create_dir_all(&directory).with_context(unusable)?;
+    if config.auth.token_secret.is_none() {
+        config.auth.token_secret = Some(token_secret::of(&directory).with_context(unusable)?);
+    }
+    let declared = directory.join("declared.jsonl");
     let engine = clickhouse::start(engine).await?;
     let result = serve(config, &declared).await;
     stop_engine(engine).await.and(result)
