@@ -281,8 +281,14 @@ impl Stack {
     fn serve_intake(&mut self, listener: TcpListener) {
         let intake = Arc::clone(&self.intake);
         let conditions = plaudit_intake::conditions::<KafkaPublish>();
+        let conditions = [&conditions[..], &[plaudit_intake::DECLARATIONS]].concat();
+        let kafka = self.kafka.clone();
         let server = self.spawn("intake", &conditions, |readiness, stop| async move {
-            Ok(plaudit_intake::run(listener, intake, readiness, stop.cancelled_owned()).await?)
+            let following =
+                plaudit_intake::follow(kafka, intake.clone(), readiness.clone(), stop.clone());
+            let serving = plaudit_intake::run(listener, intake, readiness, stop.cancelled_owned());
+            let (served, ()) = tokio::join!(serving, following);
+            Ok(served?)
         });
         self.servers.push(server);
     }
@@ -372,7 +378,7 @@ fn make_intake(
     let problems = config.validate();
     ensure!(problems.is_empty(), "{problems:?}");
     let producer = ConfirmingProducer::new(kafka)?;
-    let publish = KafkaPublish::new(producer, &kafka.topic, config.http_timeout);
+    let publish = KafkaPublish::new(producer, kafka, config.http_timeout);
     let registry = MetricRegistry::load(options.metrics.clone())?;
     Ok(Arc::new(Intake::new(
         config,

@@ -37,7 +37,8 @@ pub struct Call<'a> {
     pub max_events: usize,
     /// Signs tokens, and knows its own; `None` when none are given out.
     pub tokens: Option<&'a TokenKey>,
-    /// What a URL of this service begins with, such as `http://host:8080`.
+    /// What the URLs of this vendor's endpoints begin with, such as
+    /// `http://host:8080/langsmith`.
     pub origin: &'a str,
 }
 

@@ -32,9 +32,10 @@ mod vendor;
 pub use answer::{Answer, Delivery, Fates, Refused};
 pub use batch::{Batch, Record};
 pub use call::{Call, Content};
-pub use search::{Search, Stored};
+pub use plaudit_event::Search;
+pub use search::Stored;
 pub use token::{Token, TokenError, TokenKey};
 pub use vendor::{
-    Access, Action, Endpoint, Fault, Form, Hints, Parsed, Refusal, Table, VENDORS, Vendor, table,
-    vendor,
+    Access, Action, Endpoint, Fault, Form, Hints, Mounted, Parsed, Refusal, Table, VENDORS, Vendor,
+    choose, table, vendor,
 };

@@ -172,8 +172,19 @@ pub const VENDORS: [&Vendor; 5] = [
     &native::VENDOR,
 ];
 
+/// An endpoint at one of its paths.
+#[derive(Clone, Copy, Debug)]
+pub struct Mounted {
+    /// Whose it is.
+    pub vendor: &'static Vendor,
+    /// What it is.
+    pub endpoint: &'static Endpoint,
+    /// What stands before [`Endpoint::path`].
+    pub mount: &'static str,
+}
+
 /// The endpoints of each path and method.
-pub type Table = BTreeMap<(String, &'static str), Vec<(&'static Vendor, &'static Endpoint)>>;
+pub type Table = BTreeMap<(String, &'static str), Vec<Mounted>>;
 
 /// Every path that is served, with the endpoints that share it.
 pub fn table() -> Table {
@@ -183,11 +194,26 @@ pub fn table() -> Table {
             for mount in vendor.mounts {
                 let path = format!("{mount}{}", endpoint.path);
                 let candidates = table.entry((path, endpoint.method.as_str())).or_default();
-                candidates.push((vendor, endpoint));
+                candidates.push(Mounted {
+                    vendor,
+                    endpoint,
+                    mount,
+                });
             }
         }
     }
     table
+}
+
+/// Whose a request is, of those that share its path: the only one, else the first
+/// that recognises it. `None` when it cannot be told.
+pub fn choose<'c>(candidates: &'c [Mounted], hints: &Hints<'_>) -> Option<&'c Mounted> {
+    match candidates {
+        [only] => Some(only),
+        several => several
+            .iter()
+            .find(|mounted| (mounted.vendor.recognises)(hints)),
+    }
 }
 
 /// The API of a dialect, where it is served.

@@ -24,7 +24,7 @@ pub struct Declaration {
 #[derive(Clone, Debug, Default)]
 pub struct Registries {
     file: Registry,
-    projects: HashMap<Arc<str>, Project>,
+    projects: HashMap<Arc<str>, Arc<Project>>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,51 +57,60 @@ impl Registries {
 
     /// What a project has declared itself.
     pub fn declared(&self, project: &str) -> impl Iterator<Item = (&str, &Metric)> {
-        let declared = self.projects.get(project).map(|project| &project.declared);
-        declared
+        let project = self.projects.get(project);
+        project
             .into_iter()
-            .flatten()
+            .flat_map(|project| &project.declared)
             .map(|(name, metric)| (name.as_str(), metric))
     }
 
     /// The same with another file.
     #[must_use]
     pub fn with_file(&self, file: Registry) -> Self {
-        let mut projects = self.projects.clone();
-        for project in projects.values_mut() {
-            project.all = merged(&file, &project.declared);
-        }
+        let declare = |(name, project): (&Arc<str>, &Arc<Project>)| {
+            let project = Project::new(&file, project.declared.clone());
+            (Arc::clone(name), Arc::new(project))
+        };
+        let projects = self.projects.iter().map(declare).collect();
         Self { file, projects }
     }
 
-    /// The same with what a project declares.
+    /// The same with what projects declare, the later of two where they differ.
     #[must_use]
-    pub fn with(&self, project: &str, declaration: Declaration) -> Self {
-        let mut changed = self.clone();
-        let mut declared = match changed.projects.remove(project) {
-            Some(project) => project.declared,
-            None => BTreeMap::new(),
-        };
-        match declaration.declared {
-            Some(metric) => declared.insert(declaration.metric, metric),
-            None => declared.remove(&declaration.metric),
-        };
-        if !declared.is_empty() {
-            let all = merged(&self.file, &declared);
-            changed
-                .projects
-                .insert(project.into(), Project { declared, all });
+    pub fn with(&self, declarations: impl IntoIterator<Item = (Arc<str>, Declaration)>) -> Self {
+        let mut changed: HashMap<_, BTreeMap<String, Metric>> = HashMap::new();
+        for (project, declaration) in declarations {
+            let known = || match self.projects.get(&project) {
+                Some(known) => known.declared.clone(),
+                None => BTreeMap::new(),
+            };
+            let declared = changed.entry(Arc::clone(&project)).or_insert_with(known);
+            match declaration.declared {
+                Some(metric) => declared.insert(declaration.metric, metric),
+                None => declared.remove(&declaration.metric),
+            };
         }
-        changed
+        let mut registries = self.clone();
+        for (name, declared) in changed {
+            if declared.is_empty() {
+                registries.projects.remove(&name);
+            } else {
+                let project = Arc::new(Project::new(&self.file, declared));
+                registries.projects.insert(name, project);
+            }
+        }
+        registries
     }
 }
 
-fn merged(file: &Registry, declared: &BTreeMap<String, Metric>) -> Registry {
-    let mut all = file.clone();
-    for (name, metric) in declared {
-        all.add(name, metric);
+impl Project {
+    fn new(file: &Registry, declared: BTreeMap<String, Metric>) -> Self {
+        let mut all = file.clone();
+        for (name, metric) in &declared {
+            all.add(name, metric);
+        }
+        Self { declared, all }
     }
-    all
 }
 
 #[cfg(test)]
@@ -109,22 +118,24 @@ mod tests {
     use super::*;
     use crate::{MetricType, UnknownMetrics};
 
-    fn declaration(metric: &str, kind: Option<&str>) -> Declaration {
+    fn declaration(metric: &str, kind: Option<&str>) -> (Arc<str>, Declaration) {
         let declared = kind.map(|kind| {
             serde_json::from_value(serde_json::json!({"type": kind})).expect("a declaration")
         });
-        Declaration {
+        let declaration = Declaration {
             metric: metric.to_owned(),
             declared,
-        }
+        };
+        ("p".into(), declaration)
     }
 
     #[test]
     fn p7_a_project_declares_for_itself_and_not_against_the_file() {
         let file = |text| Registry::from_toml(text, UnknownMetrics::Reject).unwrap();
-        let registries = Registries::new(file("[metrics.a]\ntype = \"boolean\""))
-            .with("p", declaration("a", Some("text")))
-            .with("p", declaration("b", Some("float")));
+        let registries = Registries::new(file("[metrics.a]\ntype = \"boolean\"")).with([
+            declaration("a", Some("text")),
+            declaration("b", Some("float")),
+        ]);
         let kind = |registries: &Registries, project: &str, metric: &str| {
             registries.of(project).get(metric).map(|metric| metric.kind)
         };
@@ -137,9 +148,7 @@ mod tests {
         let reloaded = registries.with_file(file(""));
         assert_eq!(kind(&reloaded, "p", "a"), Some(MetricType::Text));
 
-        let taken_back = reloaded
-            .with("p", declaration("a", None))
-            .with("p", declaration("b", None));
+        let taken_back = reloaded.with([declaration("a", None), declaration("b", None)]);
         assert_eq!(kind(&taken_back, "p", "b"), None);
         assert_eq!(taken_back.declared("p").count(), 0);
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,14 @@ impl Micros {
     const EARLIEST: Self = Self(-2_208_988_800_000_000);
     /// 2299-12-31T23:59:59.999999Z, the latest.
     const LATEST: Self = Self(10_413_791_999_999_999);
+
+    /// The time by this process's clock.
+    pub fn now() -> Self {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
 
     /// Milliseconds since 1970, as Kafka's record timestamps count.
     pub const fn as_millis(self) -> i64 {

@@ -9,6 +9,7 @@ use std::io;
 
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
+use axum::BoxError;
 use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
@@ -16,7 +17,7 @@ use futures_util::{Stream, StreamExt as _};
 use plaudit_service::{ApiError, ErrorCode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::time::timeout;
-use tokio_util::io::StreamReader;
+use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::LimitsConfig;
 use crate::admission::Taken;
@@ -37,7 +38,7 @@ enum Encoding {
 
 /// Why reading stopped. It travels through `io::Error` where there is a decoder.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-enum Stopped {
+pub(crate) enum Stopped {
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
     #[error("the body is larger than {0} bytes when it is decompressed")]
@@ -68,13 +69,7 @@ pub(crate) async fn read(
     room: Taken,
     limits: &LimitsConfig,
 ) -> Result<Whole, ApiError> {
-    let encoding = Encoding::of(headers)?;
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limits.body_bytes) {
-        return Err(Stopped::TooLarge(limits.body_bytes).into());
-    }
+    let encoding = encoding(headers, limits.body_bytes)?;
     let body = body.into_data_stream();
     let whole = async {
         match encoding {
@@ -84,11 +79,44 @@ pub(crate) async fn read(
     };
     match timeout(limits.body_timeout, whole).await {
         Ok(whole) => whole.map_err(ApiError::from),
-        Err(_) => Err(ApiError::new(
-            ErrorCode::BodyTimeout,
-            "the body did not arrive in time",
-        )),
+        Err(_) => Err(timed_out()),
     }
+}
+
+/// The body as it arrives, decompressed, for whoever does not keep the whole of it:
+/// its bytes are bounded and not counted against the room.
+///
+/// # Errors
+/// As [`read`], save that what happens on the way is in the stream: see [`reason`].
+pub(crate) fn stream(
+    headers: &HeaderMap,
+    body: Body,
+    limits: &LimitsConfig,
+) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static, ApiError> {
+    let encoding = encoding(headers, limits.stream_bytes)?;
+    let body = counted(
+        body.into_data_stream(),
+        Stopped::TooLarge,
+        limits.stream_bytes,
+    );
+    let reader = decoder(encoding, body);
+    let unpacked = ReaderStream::with_capacity(reader, STEP);
+    Ok(counted(unpacked, Stopped::Bomb, limits.stream_bytes))
+}
+
+pub(crate) fn timed_out() -> ApiError {
+    ApiError::new(ErrorCode::BodyTimeout, "the body did not arrive in time")
+}
+
+/// How the body is packed, unless it says that it is too large.
+fn encoding(headers: &HeaderMap, max_bytes: usize) -> Result<Encoding, ApiError> {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > max_bytes) {
+        return Err(Stopped::TooLarge(max_bytes).into());
+    }
+    Encoding::of(headers)
 }
 
 async fn plain(
@@ -132,7 +160,10 @@ async fn unpacked(
     mut room: Taken,
     limits: &LimitsConfig,
 ) -> Result<Whole, Stopped> {
-    let mut decoder = decoder(encoding, counted(body, limits.body_bytes));
+    let mut decoder = decoder(
+        encoding,
+        counted(body, Stopped::TooLarge, limits.body_bytes),
+    );
     let mut bytes = BytesMut::new();
     loop {
         let left = limits.decompressed_bytes - bytes.len();
@@ -155,16 +186,20 @@ async fn unpacked(
 }
 
 /// The chunks, until there are too many bytes of them.
-fn counted(
-    body: BodyDataStream,
+fn counted<E: Into<BoxError>>(
+    chunks: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
+    too_many: fn(usize) -> Stopped,
     max_bytes: usize,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin {
     let mut length = 0_usize;
-    body.map(move |chunk| {
-        let chunk = chunk.map_err(|_| io::Error::other(Stopped::BrokeOff))?;
+    chunks.map(move |chunk| {
+        let chunk = chunk.map_err(|error| match error.into().downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(_) => io::Error::other(Stopped::BrokeOff),
+        })?;
         length += chunk.len();
         if length > max_bytes {
-            return Err(io::Error::other(Stopped::TooLarge(max_bytes)));
+            return Err(io::Error::other(too_many(max_bytes)));
         }
         Ok(chunk)
     })
@@ -193,7 +228,7 @@ fn decoder(
     }
 }
 
-fn reason(error: &io::Error) -> Stopped {
+pub(crate) fn reason(error: &io::Error) -> Stopped {
     error
         .get_ref()
         .and_then(|inner| inner.downcast_ref())

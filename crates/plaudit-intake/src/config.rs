@@ -16,6 +16,9 @@ pub struct IntakeConfig {
     /// Where the query service is, such as `http://127.0.0.1:8081`. Reads are
     /// passed on to it; without one they are answered 501.
     pub query_url: Option<String>,
+    /// What the links that are given out begin with, such as
+    /// `https://feedback.example.com`, where that is not the `Host` of the request.
+    pub public_url: Option<String>,
     /// How long a request may wait for its events to be durable. Longer than the
     /// producer's `message.timeout.ms` (7 s), or what will still land is reported
     /// as unconfirmed; shorter than the clients' patience (10 s).
@@ -33,6 +36,11 @@ pub struct LimitsConfig {
     pub body_bytes: usize,
     /// A body after decompression, in bytes; 413 beyond.
     pub decompressed_bytes: usize,
+    /// A body of which only parts are kept (LangSmith's multipart, with runs in it),
+    /// in bytes before and after decompression; 413 beyond.
+    pub stream_bytes: usize,
+    /// Metrics that one project may declare at run time; 400 beyond.
+    pub declared_metrics: usize,
     /// Events of one request; 413 beyond.
     pub events_per_request: usize,
     /// Bodies of all requests that are not answered yet, in bytes after
@@ -73,6 +81,7 @@ impl Default for IntakeConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             query_url: None,
+            public_url: None,
             http_timeout: Duration::from_secs(8),
             limits: LimitsConfig::default(),
         }
@@ -84,6 +93,8 @@ impl Default for LimitsConfig {
         Self {
             body_bytes: 16 << 20,
             decompressed_bytes: 32 << 20,
+            stream_bytes: 64 << 20,
+            declared_metrics: 1000,
             events_per_request: 10_000,
             buffered_bytes: 128 << 20,
             concurrent_requests: 4096,
@@ -105,6 +116,7 @@ impl IntakeConfig {
         for (key, number) in [
             ("body_bytes", limits.body_bytes),
             ("decompressed_bytes", limits.decompressed_bytes),
+            ("stream_bytes", limits.stream_bytes),
             ("events_per_request", limits.events_per_request),
             ("concurrent_requests", limits.concurrent_requests),
             ("connections", limits.connections),
@@ -138,8 +150,20 @@ impl IntakeConfig {
                 "intake.query_url: must be http://host:port, with a path or without".to_owned(),
             );
         }
+        if self.public_url.as_deref().is_some_and(|url| !is_url(url)) {
+            problems
+                .push("intake.public_url: must be https://host, with a path or without".to_owned());
+        }
         problems
     }
+}
+
+fn is_url(url: &str) -> bool {
+    url.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some()
+            && uri.query().is_none()
+    })
 }
 
 fn is_query_url(url: &str) -> bool {

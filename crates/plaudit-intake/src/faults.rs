@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use plaudit_dialects::{VENDORS, vendor};
+use plaudit_dialects::{Fault, Hints, VENDORS, vendor};
 use plaudit_event::Dialect;
 use plaudit_service::{ApiError, RequestId};
 use tokio::time::Instant;
@@ -20,30 +20,38 @@ pub(crate) struct FaultLog {
 }
 
 /// The answer in the shape of its dialect.
-pub(crate) fn answer(dialect: Dialect, error: ApiError, id: &RequestId) -> Response {
+pub(crate) fn answer(
+    dialect: Dialect,
+    error: ApiError,
+    headers: &HeaderMap,
+    id: &RequestId,
+) -> Response {
     let Some(fault) = vendor(dialect).and_then(|vendor| vendor.fault) else {
         return error.into_native(id);
     };
-    let body = match &error.field {
-        Some(field) => fault(&format!("{field}: {}", error.message)),
-        None => fault(&error.message),
-    };
+    let body = fault(&Fault {
+        status: error.status(),
+        field: error.field.as_deref(),
+        message: &error.message,
+        headers,
+    });
     error.into_answer(body)
 }
 
 /// Whose shape an error has on a path that nobody serves.
-pub(crate) fn dialect_of(path: &str, headers: &HeaderMap) -> Dialect {
+pub(crate) fn dialect_of(path: &str, hints: &Hints<'_>) -> Dialect {
     let by_prefix = VENDORS.into_iter().find(|vendor| {
-        !vendor.prefix.is_empty()
+        let prefix = vendor.prefix();
+        !prefix.is_empty()
             && path
-                .strip_prefix(vendor.prefix)
+                .strip_prefix(prefix)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     });
     by_prefix
         .or_else(|| {
             VENDORS
                 .into_iter()
-                .find(|vendor| (vendor.recognises)(headers, b""))
+                .find(|vendor| (vendor.recognises)(hints))
         })
         .map_or(Dialect::Native, |vendor| vendor.dialect)
 }

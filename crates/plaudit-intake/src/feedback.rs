@@ -1,136 +1,188 @@
-//! One request for feedback: from its headers to its answer.
+//! One request: from its headers to its answer.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Query, Request};
-use axum::http::{HeaderMap, HeaderValue, Uri, header, request};
+use axum::extract::Request;
+use axum::http::{HeaderValue, header, request};
 use axum::response::Response;
+use bytes::Bytes;
 use plaudit_dialects::{
-    Answer, Call, Content, Delivery, Endpoint, Fates, Parsed, Refusal, Refused, Vendor,
+    Access, Action, Answer, Call, Delivery, Fates, Form, Hints, Mounted, Parsed, Refusal, Refused,
+    choose,
 };
 use plaudit_event::{Dialect, Micros, Outcome};
 use plaudit_service::{ApiError, ErrorCode, Principal, RequestId, Scope};
-use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
+use crate::admission::Taken;
 use crate::metrics::{EventOutcome, RequestOutcome};
 use crate::query::no_query_url;
-use crate::{Intake, Publish, body, faults};
+use crate::{Intake, Publish, body, faults, headers, parts, routes};
 
 /// Those who may have sent a request to one method and path.
-pub(crate) type Candidates = Arc<[(&'static Vendor, &'static Endpoint)]>;
+pub(crate) type Candidates = Arc<[Mounted]>;
 
-/// What a native client may ask for beside the events' being durable.
-#[derive(Debug, Default, Deserialize)]
-struct Params {
-    wait: Option<String>,
-    timeout_ms: Option<String>,
-}
-
-/// How long `wait=visible` waits when it does not say.
-const DEFAULT_WAIT: Duration = Duration::from_secs(5);
-
-/// The longest that it may wait.
-const MAX_WAIT: Duration = Duration::from_secs(30);
-
-/// The longest `Idempotency-Key`, in bytes.
-const MAX_IDEMPOTENCY_KEY: usize = 255;
-
-/// Takes a request and answers it in its dialect.
+/// Takes a request and answers it in its dialect. `path` is what the path has in
+/// the place of each name.
 pub(crate) async fn take<P: Publish>(
     intake: &Intake<P>,
     candidates: &Candidates,
-    path_id: Option<&str>,
+    path: &[(&str, &str)],
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
     let id = RequestId::given(&parts.extensions, &parts.headers);
     let mut exchange = Exchange {
         intake,
+        candidates,
+        path,
         parts: &parts,
         id: &id,
-        // As far as it can be told from the headers: the body may say more.
-        dialect: choose(candidates, &parts.headers, b"").0.dialect,
+        dialect: Dialect::Native,
+        is_read: false,
     };
-    match exchange.answer(candidates, path_id, body).await {
-        Ok(answer) => {
-            exchange.count_answer(&answer);
-            response(answer)
-        }
+    // As far as it can be told from the headers: the body may say more.
+    if let Some(mounted) = exchange.choose(b"").or(candidates.last()) {
+        exchange.dialect = mounted.vendor.dialect;
+    }
+    let response = match exchange.answer(body).await {
+        Ok(response) => response,
         Err(error) => {
-            intake.metrics.request(exchange.dialect, error.code.into());
+            let (status, code) = (error.status(), error.code);
+            intake.metrics.request(exchange.dialect, code.into());
             intake
                 .faults
-                .note(exchange.dialect, error.status(), error.code.code(), &id);
-            faults::answer(exchange.dialect, error, &id)
+                .note(exchange.dialect, status, code.code(), &id);
+            faults::answer(exchange.dialect, error, &parts.headers, &id)
         }
+    };
+    if exchange.is_read {
+        response
+    } else {
+        routes::closing(response, &parts.headers)
     }
-}
-
-/// Whose a request is: the first that recognises it, where there is a choice.
-fn choose(
-    candidates: &Candidates,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> (&'static Vendor, &'static Endpoint) {
-    let recognised = candidates
-        .iter()
-        .find(|(vendor, _)| (vendor.recognises)(headers, body));
-    let (vendor, endpoint) = recognised
-        .or(candidates.last())
-        .expect("a route has an endpoint");
-    (vendor, endpoint)
 }
 
 /// A request on its way to its answer.
 struct Exchange<'r, P> {
     intake: &'r Intake<P>,
+    candidates: &'r [Mounted],
+    path: &'r [(&'r str, &'r str)],
     parts: &'r request::Parts,
     id: &'r RequestId,
     dialect: Dialect,
+    /// Whether the body was read to its end.
+    is_read: bool,
 }
 
-impl<P: Publish> Exchange<'_, P> {
-    async fn answer(
-        &mut self,
-        candidates: &Candidates,
-        path_id: Option<&str>,
-        body: Body,
-    ) -> Result<Answer, ApiError> {
-        let (intake, headers) = (self.intake, &self.parts.headers);
+impl<'r, P: Publish> Exchange<'r, P> {
+    async fn answer(&mut self, body: Body) -> Result<Response, ApiError> {
+        let intake = self.intake;
         let _entered = intake.admission.enter()?;
-        let principal = intake.keyring.authenticate(headers)?;
-        principal.require(Scope::Write)?;
-        intake.admission.count(&principal.key_id)?;
-        let content = content(headers)?;
-        let idempotency_key = idempotency_key(headers)?;
-        let room = intake.admission.room();
-        let limits = &intake.config.limits;
-        let (bytes, _room) = body::read(headers, body, room, limits).await?;
-        let (vendor, endpoint) = choose(candidates, headers, &bytes);
-        self.dialect = vendor.dialect;
-        let wait = self.wait(&principal)?;
-        let parsed = {
-            let registry = intake.registry.current();
+        let principal = self.admit()?;
+        if let Some(Mounted { endpoint, .. }) = self.choose(b"")
+            && matches!(endpoint.action, Action::Read { .. })
+        {
+            return routes::read(intake, self.parts, self.id).await;
+        }
+        let (bytes, _room) = self.read(body).await?;
+        self.is_read = true;
+        let mounted = self.choose(&bytes).ok_or_else(|| self.nobodys())?;
+        self.dialect = mounted.vendor.dialect;
+        require(mounted.endpoint.access, &principal)?;
+        let answer = self.carry_out(mounted, &principal, bytes).await?;
+        self.count_answer(&answer);
+        Ok(response(answer))
+    }
+
+    /// Whose the request is, as far as it can be told from this much of it.
+    fn choose(&self, body: &[u8]) -> Option<&'r Mounted> {
+        let hints = Hints {
+            headers: &self.parts.headers,
+            query: self.parts.uri.query().unwrap_or_default(),
+            body,
+        };
+        choose(self.candidates, &hints)
+    }
+
+    /// Finds out who asks, before anything of the body is read.
+    fn admit(&self) -> Result<Principal, ApiError> {
+        let public = |mounted: &Mounted| mounted.endpoint.access == Access::Public;
+        let principal = if self.candidates.iter().all(public) {
+            Principal {
+                project: "".into(),
+                key_id: "public".into(),
+                scopes: [].into_iter().collect(),
+            }
+        } else {
+            self.intake.keyring.authenticate(&self.parts.headers)?
+        };
+        // Where several share a path, all of them ask for the same.
+        if let Some(mounted) = self.candidates.last() {
+            require(mounted.endpoint.access, &principal)?;
+        }
+        self.intake.admission.count(&principal.key_id)?;
+        Ok(principal)
+    }
+
+    /// Reads the body, or what is kept of it.
+    async fn read(&self, body: Body) -> Result<(Bytes, Taken), ApiError> {
+        let headers = &self.parts.headers;
+        let forms = self.candidates.iter().map(form);
+        if let Some(Form::Parts(keep)) = forms.clone().next() {
+            headers::content(&Form::Parts(keep), headers)?;
+            let room = self.intake.admission.room();
+            return parts::read(headers, body, keep, room, &self.intake.config.limits).await;
+        }
+        if forms.clone().all(|form| matches!(form, Form::Json)) {
+            headers::content(&Form::Json, headers)?;
+        }
+        let room = self.intake.admission.room();
+        body::read(headers, body, room, &self.intake.config.limits).await
+    }
+
+    async fn carry_out(
+        &self,
+        mounted: &Mounted,
+        principal: &Principal,
+        bytes: Bytes,
+    ) -> Result<Answer, ApiError> {
+        let intake = self.intake;
+        let headers = &self.parts.headers;
+        let origin = headers::origin(intake.config.public_url.as_deref(), headers);
+        let wait = self.wait()?;
+        let prepared = {
+            let registries = intake.registry.current();
             let call = Call {
                 project: &principal.project,
-                received_at: now(),
-                idempotency_key,
-                path_id,
-                content,
-                limits: &limits.event,
-                registry: &registry,
-                max_events: limits.events_per_request,
+                received_at: Micros::now(),
+                idempotency_key: headers::idempotency_key(headers)?,
+                path: self.path,
+                query: self.parts.uri.query().unwrap_or_default(),
+                headers,
+                content: headers::content(&form(mounted), headers)?,
+                limits: &intake.config.limits.event,
+                registries: &registries,
+                max_events: intake.config.limits.events_per_request,
+                tokens: intake.tokens.as_ref(),
+                origin: &format!("{origin}{}", mounted.mount),
             };
-            (endpoint.parse)(&call, &bytes).map_err(|refusal| self.refuse(refusal))?
+            prepare(mounted, &call, &bytes)
         };
         // What was read is in the batch now, and its room stays taken for that.
         drop(bytes);
+        let (parsed, write) = match prepared {
+            Ok(Prepared::Events(parsed, write)) => (parsed, write),
+            Ok(Prepared::Answer(answer)) => return Ok(answer),
+            Err(Refusal::Answered(answer)) => return Ok(*answer),
+            Err(refusal) => return Err(self.refuse(&refusal)),
+        };
         for (_, error) in &parsed.rejected {
             intake.metrics.rejected(self.dialect, error.code);
         }
+        self.declare(&parsed).await?;
         let deliveries = self.publish(&parsed).await?;
         let states = match wait {
             Some(patience) => self.states(&deliveries, patience).await?,
@@ -141,7 +193,49 @@ impl<P: Publish> Exchange<'_, P> {
             states: &states,
             request_id: self.id.as_str(),
         };
-        Ok((endpoint.answer)(&parsed, &fates))
+        Ok(write(&parsed, &fates))
+    }
+
+    /// Makes the metrics that a request declares known everywhere.
+    async fn declare(&self, parsed: &Parsed) -> Result<(), ApiError> {
+        if parsed.declarations.is_empty() {
+            return Ok(());
+        }
+        let intake = self.intake;
+        let project = &parsed.batch.project;
+        let declared = intake.registry.current().declared(project).count();
+        if declared + parsed.declarations.len() > intake.config.limits.declared_metrics {
+            let message = "the project has as many declared metrics as it may";
+            return Err(ApiError::new(ErrorCode::InvalidParameter, message).in_field("metric"));
+        }
+        let durable = intake.publish.declare(project, &parsed.declarations);
+        let durable = timeout(intake.config.http_timeout, durable).await;
+        if !durable.is_ok_and(|durable| durable.is_ok()) {
+            let message = "the declaration could not be confirmed";
+            return Err(ApiError::unavailable(message, DECLARE_AGAIN));
+        }
+        // Whoever declared it sees it at once; the others when they read of it.
+        let declared = parsed.declarations.iter();
+        let declared: Vec<_> = declared
+            .map(|declaration| (Arc::clone(project), declaration.clone()))
+            .collect();
+        intake.registry.declare(&declared);
+        Ok(())
+    }
+
+    /// The request is at the root, and could be anybody's.
+    fn nobodys(&self) -> ApiError {
+        let prefixes: Vec<_> = self
+            .candidates
+            .iter()
+            .map(|mounted| mounted.vendor.prefix())
+            .filter(|prefix| !prefix.is_empty())
+            .collect();
+        let message = format!(
+            "cannot tell whose request this is: put {} before the path",
+            prefixes.join(" or ")
+        );
+        ApiError::new(ErrorCode::InvalidParameter, message)
     }
 
     /// Publishes all events and waits for them together.
@@ -156,7 +250,11 @@ impl<P: Publish> Exchange<'_, P> {
             .await
             .unwrap_or_else(|_| vec![Delivery::Unconfirmed; parsed.batch.len()]);
         self.count_deliveries(&deliveries, start);
-        busy(&deliveries).map_or(Ok(deliveries), Err)
+        match busy(&deliveries) {
+            // What is wrong with the other items is to be said all the same.
+            Some(error) if parsed.rejected.is_empty() => Err(error),
+            _ => Ok(deliveries),
+        }
     }
 
     /// What readers see of each event of the batch, once all are visible or
@@ -181,23 +279,23 @@ impl<P: Publish> Exchange<'_, P> {
         Ok(states.collect())
     }
 
-    /// How long the client wants to wait until its events are visible. To see is
-    /// to read: it takes that scope.
-    fn wait(&self, principal: &Principal) -> Result<Option<Duration>, ApiError> {
+    /// How long the client wants to wait until its events are visible.
+    fn wait(&self) -> Result<Option<Duration>, ApiError> {
         if self.dialect != Dialect::Native {
             return Ok(None);
         }
-        let patience = patience(&self.parts.uri)?;
+        let patience = headers::patience(&self.parts.uri)?;
         if patience.is_some() {
-            principal.require(Scope::Read)?;
             self.intake.query.as_ref().ok_or_else(no_query_url)?;
         }
         Ok(patience)
     }
 
-    fn refuse(&self, refusal: Refusal) -> ApiError {
-        let code = match &refusal {
-            Refusal::Syntax { .. } | Refusal::NotText | Refusal::Empty => ErrorCode::InvalidJson,
+    fn refuse(&self, refusal: &Refusal) -> ApiError {
+        let code = match refusal {
+            Refusal::Syntax { .. } | Refusal::NotText | Refusal::Empty | Refusal::Answered(_) => {
+                ErrorCode::InvalidJson
+            }
             Refusal::TooMany { .. } => ErrorCode::TooManyEvents,
             Refusal::Item(error) => {
                 self.intake.metrics.rejected(self.dialect, error.code);
@@ -223,9 +321,9 @@ impl<P: Publish> Exchange<'_, P> {
 
     fn count_answer(&self, answer: &Answer) {
         let outcome = match answer.status.as_u16() {
-            200 => RequestOutcome::Accepted,
             207 => RequestOutcome::Partial,
-            400 => RequestOutcome::Rejected,
+            200..=399 => RequestOutcome::Accepted,
+            400..=499 => RequestOutcome::Rejected,
             _ => RequestOutcome::Unconfirmed,
         };
         self.intake.metrics.request(self.dialect, outcome);
@@ -233,6 +331,45 @@ impl<P: Publish> Exchange<'_, P> {
             .faults
             .note(self.dialect, answer.status, "unconfirmed", self.id);
     }
+}
+
+/// What a request comes to once it is read.
+enum Prepared {
+    /// Events, and how to answer when each has its fate.
+    Events(Parsed, fn(&Parsed, &Fates<'_>) -> Answer),
+    /// An answer.
+    Answer(Answer),
+}
+
+/// Seconds after which a declaration that was not confirmed is worth repeating.
+const DECLARE_AGAIN: u32 = 1;
+
+fn prepare<'a>(mounted: &Mounted, call: &Call<'a>, bytes: &'a [u8]) -> Result<Prepared, Refusal> {
+    match mounted.endpoint.action {
+        Action::Take { parse, answer, .. } => {
+            parse(call, bytes).map(|parsed| Prepared::Events(parsed, answer))
+        }
+        Action::Say(say) => say(call, bytes).map(Prepared::Answer),
+        // The query service's, and passed on before this.
+        Action::Read { .. } => Err(Refusal::Empty),
+    }
+}
+
+fn form(mounted: &Mounted) -> Form {
+    match mounted.endpoint.action {
+        Action::Take { body, .. } => body,
+        Action::Say(_) | Action::Read { .. } => Form::Any,
+    }
+}
+
+fn require(access: Access, principal: &Principal) -> Result<(), ApiError> {
+    let scope = match access {
+        Access::Write => Scope::Write,
+        Access::Read => Scope::Read,
+        Access::Admin => Scope::Admin,
+        Access::Public => return Ok(()),
+    };
+    Ok(principal.require(scope)?)
 }
 
 fn receipt(delivery: &Delivery) -> Option<&plaudit_event::Receipt> {
@@ -258,76 +395,15 @@ fn busy(deliveries: &[Delivery]) -> Option<ApiError> {
     Some(ApiError::unavailable(message, longest))
 }
 
-/// How the body is to be read. Without a type it is JSON: that is what every
-/// client that forgets it sends.
-fn content(headers: &HeaderMap) -> Result<Content, ApiError> {
-    let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
-        return Ok(Content::Json);
-    };
-    let content_type = content_type.to_str().unwrap_or("?");
-    let (media, _parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
-    match media.trim().to_ascii_lowercase().as_str() {
-        "" | "application/json" => Ok(Content::Json),
-        "application/x-ndjson" => Ok(Content::Ndjson),
-        _ => Err(ApiError::new(
-            ErrorCode::UnsupportedMediaType,
-            "must be application/json or application/x-ndjson",
-        )
-        .in_field("Content-Type")),
-    }
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
-    let Some(key) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    match key.to_str() {
-        Ok(key) if (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) => Ok(Some(key)),
-        _ => Err(ApiError::invalid_parameter(
-            "Idempotency-Key",
-            "1 to 255 characters of printable ASCII",
-        )),
-    }
-}
-
-fn patience(uri: &Uri) -> Result<Option<Duration>, ApiError> {
-    if uri.query().is_none() {
-        return Ok(None);
-    }
-    let Query(params) = Query::<Params>::try_from_uri(uri)
-        .map_err(|_| ApiError::invalid_parameter("wait", "sent once"))?;
-    match params.wait.as_deref() {
-        None => return Ok(None),
-        Some("visible") => {}
-        Some(_) => return Err(ApiError::invalid_parameter("wait", "visible")),
-    }
-    let Some(text) = params.timeout_ms else {
-        return Ok(Some(DEFAULT_WAIT));
-    };
-    text.parse()
-        .ok()
-        .map(Duration::from_millis)
-        .filter(|patience| *patience <= MAX_WAIT)
-        .map(Some)
-        .ok_or_else(|| ApiError::invalid_parameter("timeout_ms", "0 to 30000"))
-}
-
-/// The intake's clock.
-fn now() -> Micros {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
 fn response(answer: Answer) -> Response {
+    let is_empty = answer.body.is_empty();
     let mut response = Response::new(Body::from(answer.body));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    if !is_empty {
+        let content_type = HeaderValue::from_static(answer.content_type);
+        headers.insert(header::CONTENT_TYPE, content_type);
+    }
     if let Some(seconds) = answer.retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }

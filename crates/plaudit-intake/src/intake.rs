@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use plaudit_dialects::TokenKey;
+use plaudit_event::Declaration;
 use plaudit_service::Keyring;
 
 use crate::admission::Admission;
@@ -19,6 +21,7 @@ pub struct Intake<P> {
     pub(crate) config: IntakeConfig,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) registry: MetricRegistry,
+    pub(crate) tokens: Option<TokenKey>,
     pub(crate) publish: P,
     pub(crate) query: Option<QueryService>,
     pub(crate) admission: Admission,
@@ -57,11 +60,19 @@ impl<P: Publish> Intake<P> {
             metrics: Metrics::register(),
             faults: FaultLog::default(),
             config,
+            tokens: keyring
+                .token_secret()
+                .and_then(|secret| TokenKey::new(secret.expose().as_bytes())),
             keyring,
             registry,
             publish,
             query,
         })
+    }
+
+    /// Takes in what projects declared elsewhere, in this order.
+    pub fn declare(&self, declarations: &[(Arc<str>, Declaration)]) {
+        self.registry.declare(declarations);
     }
 
     /// Reads keys and declared metrics again, for SIGHUP. What cannot be read
@@ -87,7 +98,7 @@ impl<P: Publish> Intake<P> {
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let texts: Vec<_> = causes.map(ToString::to_string).collect();
     texts.join(": ")

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plaudit_dialects::{Batch, Delivery, Refused};
-use plaudit_event::{Receipt, codec};
-use plaudit_kafka::{ConfirmingProducer, Delivery as Written, Reason, Record};
+use plaudit_event::{Declaration, Micros, Receipt, codec};
+use plaudit_kafka::{ConfirmingProducer, Delivery as Written, KafkaConfig, Reason, Record};
 
+use crate::declarations::Declared;
 use crate::publish::{NotReady, Publish, Unflushed};
 
 /// Writes events to a topic, keyed so that a trace's stay in order.
@@ -14,6 +15,7 @@ use crate::publish::{NotReady, Publish, Unflushed};
 pub struct KafkaPublish {
     producer: ConfirmingProducer,
     topic: Arc<str>,
+    metrics_topic: Arc<str>,
     deadline: Duration,
     version: String,
 }
@@ -25,13 +27,14 @@ const QUEUE_RETRY_AFTER: u32 = 1;
 const CLUSTER_RETRY_AFTER: u32 = 5;
 
 impl KafkaPublish {
-    /// Publishes to `topic`. `deadline` (`intake.http_timeout`) is longer than the
-    /// producer's `message.timeout.ms`, so that it never passes unless the
-    /// producer hangs.
-    pub fn new(producer: ConfirmingProducer, topic: &str, deadline: Duration) -> Self {
+    /// Publishes events to `kafka.topic` and declarations to `kafka.metrics_topic`.
+    /// `deadline` (`intake.http_timeout`) is longer than the producer's
+    /// `message.timeout.ms`, so that it never passes unless the producer hangs.
+    pub fn new(producer: ConfirmingProducer, kafka: &KafkaConfig, deadline: Duration) -> Self {
         Self {
             producer,
-            topic: topic.into(),
+            topic: kafka.topic.as_str().into(),
+            metrics_topic: kafka.metrics_topic.as_str().into(),
             deadline,
             version: codec::VERSION.to_string(),
         }
@@ -84,6 +87,30 @@ impl Publish for KafkaPublish {
         drop(batch);
         let written = pending.wait(self.deadline).await;
         written.into_iter().map(|one| self.delivery(one)).collect()
+    }
+
+    async fn declare(&self, project: &str, declarations: &[Declaration]) -> Result<(), NotReady> {
+        let records: Vec<_> = declarations
+            .iter()
+            .map(|declaration| Declared::encode(project, declaration))
+            .collect();
+        let timestamp_ms = Micros::now().as_millis();
+        let pending = {
+            let records = records.iter().map(|(key, payload)| Record {
+                key: Some(key),
+                payload: payload.as_deref(),
+                headers: &[],
+                timestamp_ms,
+            });
+            self.producer.send_all(&self.metrics_topic, records)
+        };
+        let written = pending.wait(self.deadline).await;
+        let durable = |one: &Written| matches!(one, Written::Confirmed { .. });
+        if written.iter().all(durable) {
+            Ok(())
+        } else {
+            Err(NotReady("the declaration was not confirmed".into()))
+        }
     }
 
     fn readiness(&self) -> Result<(), NotReady> {

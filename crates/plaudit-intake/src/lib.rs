@@ -16,11 +16,14 @@
 mod admission;
 mod body;
 mod config;
+mod declarations;
 mod faults;
 mod feedback;
+mod headers;
 mod intake;
 mod kafka;
 mod metrics;
+mod parts;
 mod publish;
 mod query;
 mod registry;
@@ -30,6 +33,7 @@ mod server;
 mod tests;
 
 pub use config::{IntakeConfig, LimitsConfig, MetricsConfig};
+pub use declarations::{DECLARATIONS, follow};
 pub use intake::{Intake, IntakeError};
 pub use kafka::KafkaPublish;
 pub use plaudit_dialects::{Batch, Delivery, Record, Refused};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plaudit_dialects::{Batch, Delivery};
+use plaudit_event::Declaration;
 
 /// Makes events durable.
 pub trait Publish: Send + Sync + 'static {
@@ -23,6 +24,17 @@ pub trait Publish: Send + Sync + 'static {
     /// then. When it is dropped instead, events that were taken may land all the
     /// same.
     fn publish(&self, batch: Arc<Batch>) -> impl Future<Output = Vec<Delivery>> + Send;
+
+    /// Makes what a project declares durable, so that every intake comes to know it,
+    /// also after a restart.
+    ///
+    /// # Errors
+    /// [`NotReady`], and it may be durable or not: declaring again is no harm.
+    fn declare(
+        &self,
+        project: &str,
+        declarations: &[Declaration],
+    ) -> impl Future<Output = Result<(), NotReady>> + Send;
 
     /// Whether events can be expected to be made durable now.
     ///

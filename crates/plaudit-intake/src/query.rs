@@ -52,9 +52,12 @@ const WAIT_GRACE: Duration = Duration::from_secs(2);
 const RETRY_AFTER: u32 = 2;
 
 /// Headers that the query service needs of a request.
-const REQUEST_HEADERS: [HeaderName; 4] = [
+const REQUEST_HEADERS: [HeaderName; 6] = [
     header::ACCEPT,
     header::AUTHORIZATION,
+    // By this one a list is known to be Patronus's.
+    HeaderName::from_static("x-stainless-retry-count"),
+    HeaderName::from_static("x-stainless-lang"),
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("x-portkey-api-key"),
 ];

@@ -1,10 +1,11 @@
-//! The metric registry in use, read again on SIGHUP.
+//! The metrics in use: the file's, which SIGHUP reads again, and those that
+//! projects declare while the intake runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use plaudit_event::{Registry, RegistryError};
+use plaudit_event::{Declaration, Registries, Registry, RegistryError};
 
 use crate::MetricsConfig;
 
@@ -12,7 +13,7 @@ use crate::MetricsConfig;
 #[derive(Debug)]
 pub struct MetricRegistry {
     config: MetricsConfig,
-    current: ArcSwap<Registry>,
+    current: ArcSwap<Registries>,
 }
 
 /// Why the registry's file cannot be used.
@@ -48,7 +49,7 @@ impl MetricRegistry {
         let registry = read(&config)?;
         Ok(Self {
             config,
-            current: ArcSwap::from_pointee(registry),
+            current: ArcSwap::from_pointee(Registries::new(registry)),
         })
     }
 
@@ -59,12 +60,19 @@ impl MetricRegistry {
     pub fn reload(&self) -> Result<usize, RegistryFileError> {
         let registry = read(&self.config)?;
         let metrics = registry.iter().count();
-        self.current.store(Arc::new(registry));
+        self.current
+            .rcu(|current| current.with_file(registry.clone()));
         Ok(metrics)
     }
 
+    /// Takes in what projects declare, in this order.
+    pub fn declare(&self, declarations: &[(Arc<str>, Declaration)]) {
+        self.current
+            .rcu(|current| current.with(declarations.iter().cloned()));
+    }
+
     /// The declarations, the same until the guard is dropped.
-    pub fn current(&self) -> Guard<Arc<Registry>> {
+    pub fn current(&self) -> Guard<Arc<Registries>> {
         self.current.load()
     }
 }
@@ -105,9 +113,9 @@ mod tests {
         let registry = MetricRegistry::load(config).unwrap();
         std::fs::write(&path, "[metrics.b]\ntype = \"star\"\n").unwrap();
         assert!(registry.reload().is_err());
-        assert!(registry.current().get("a").is_some());
+        assert!(registry.current().file().get("a").is_some());
         std::fs::write(&path, "[metrics.b]\ntype = \"float\"\n").unwrap();
         assert_eq!(registry.reload().unwrap(), 1);
-        assert!(registry.current().get("a").is_none());
+        assert!(registry.current().file().get("a").is_none());
     }
 }

@@ -1,24 +1,24 @@
 //! Which path is whose.
 //!
-//! Every endpoint of every vendor is mounted twice: under the vendor's prefix,
-//! where a request can only be its, and at the root as the vendor documents it.
+//! Every endpoint of every vendor is mounted under the vendor's prefix, where a
+//! request can only be its, and at the root as the vendor documents it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header, request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
-use plaudit_dialects::{Endpoint, VENDORS, Vendor};
+use plaudit_dialects::{Hints, table};
 use plaudit_event::Dialect;
 use plaudit_service::{ApiError, RequestId, request_id};
 use tower::Layer as _;
 use tower::util::MapRequestLayer;
 
 use crate::feedback::{Candidates, take};
+use crate::headers::has_body;
 use crate::query::no_query_url;
 use crate::{Intake, Publish, faults};
 
@@ -33,17 +33,14 @@ const READS: [&str; 7] = [
     "/v1/traces/{trace_id}/feedback",
 ];
 
-/// The endpoints of each path and method.
-type Table = BTreeMap<(String, MethodName), Vec<(&'static Vendor, &'static Endpoint)>>;
-
-/// A method by its name, which has an order.
-type MethodName = &'static str;
-
 /// The whole API of an intake, without its listener.
 pub fn router<P: Publish>(intake: Arc<Intake<P>>) -> Router {
     let mut router = Router::new();
-    for ((path, _), candidates) in table() {
-        router = router.route(&path, taking(candidates.into()));
+    for ((path, method), candidates) in table() {
+        // A native read: whose it is, is for the query service to tell.
+        if method != "GET" || !READS.contains(&path.as_str()) {
+            router = router.route(&path, taking(method, candidates.into()));
+        }
     }
     for path in READS {
         router = router.route(path, get(pass_on::<P>));
@@ -57,35 +54,16 @@ pub fn router<P: Publish>(intake: Arc<Intake<P>>) -> Router {
     Router::new().fallback_service(MapRequestLayer::new(with_plain_path).layer(routed))
 }
 
-fn table() -> Table {
-    let mut table = Table::new();
-    for vendor in VENDORS {
-        for endpoint in vendor.endpoints {
-            let root = endpoint.path.to_owned();
-            let own = format!("{}{}", vendor.prefix, endpoint.path);
-            // The native API has no prefix but the root.
-            let paths = std::iter::once(root).chain((!vendor.prefix.is_empty()).then_some(own));
-            for path in paths {
-                let candidates = table.entry((path, endpoint.method.as_str())).or_default();
-                candidates.push((vendor, endpoint));
-            }
-        }
-    }
-    table
-}
-
-fn taking<P: Publish>(candidates: Candidates) -> MethodRouter<Arc<Intake<P>>> {
-    let method = candidates
-        .first()
-        .and_then(|(_, endpoint)| MethodFilter::try_from(endpoint.method.clone()).ok())
+fn taking<P: Publish>(method: &str, candidates: Candidates) -> MethodRouter<Arc<Intake<P>>> {
+    let method = Method::from_bytes(method.as_bytes())
+        .ok()
+        .and_then(|method| MethodFilter::try_from(method).ok())
         .expect("an endpoint has one of the methods of HTTP");
     let handler = async move |State(intake): State<Arc<Intake<P>>>,
                               params: RawPathParams,
                               request: Request| {
-        let path_id = params
-            .iter()
-            .find_map(|(name, text)| (name == "id").then_some(text));
-        take(&intake, &candidates, path_id, request).await
+        let path: Vec<_> = params.iter().collect();
+        take(&intake, &candidates, &path, request).await
     };
     on(method, handler)
 }
@@ -95,16 +73,24 @@ async fn pass_on<P: Publish>(
     request: Request,
 ) -> Result<Response, ApiError> {
     let _entered = intake.admission.enter()?;
-    let query = intake.query.as_ref().ok_or_else(no_query_url)?;
     let (parts, _) = request.into_parts();
     let id = RequestId::given(&parts.extensions, &parts.headers);
-    let answer = query
-        .pass_on(parts.method, &parts.uri, &parts.headers, &id)
-        .await;
+    let answer = read(&intake, &parts, &id).await;
     answer.inspect_err(|error| {
         let (status, code) = (error.status(), error.code.code());
         intake.faults.note(Dialect::Native, status, code, &id);
     })
+}
+
+/// Asks the query service.
+pub(crate) async fn read<P>(
+    intake: &Intake<P>,
+    parts: &request::Parts,
+    id: &RequestId,
+) -> Result<Response, ApiError> {
+    let query = intake.query.as_ref().ok_or_else(no_query_url)?;
+    let (method, uri) = (parts.method.clone(), &parts.uri);
+    query.pass_on(method, uri, &parts.headers, id).await
 }
 
 async fn not_found(request: Request) -> Response {
@@ -116,9 +102,26 @@ async fn method_not_allowed(request: Request) -> Response {
 }
 
 fn unserved(request: &Request, error: ApiError) -> Response {
-    let dialect = faults::dialect_of(request.uri().path(), request.headers());
-    let id = RequestId::given(request.extensions(), request.headers());
-    faults::answer(dialect, error, &id)
+    let headers = request.headers();
+    let hints = Hints {
+        headers,
+        query: request.uri().query().unwrap_or_default(),
+        body: b"",
+    };
+    let dialect = faults::dialect_of(request.uri().path(), &hints);
+    let id = RequestId::given(request.extensions(), headers);
+    closing(faults::answer(dialect, error, headers, &id), headers)
+}
+
+/// Says that the connection ends with this answer, where the body was not read:
+/// the server closes it then, and a client that did not know would send its next
+/// request into the closed one.
+pub(crate) fn closing(mut response: Response, request: &HeaderMap) -> Response {
+    if has_body(request) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
 }
 
 /// Takes doubled and trailing slashes out of the path: clients whose base URL ends

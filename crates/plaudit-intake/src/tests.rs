@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use plaudit_dialects::{Batch, Delivery, Refused};
-use plaudit_event::{Receipt, UnknownMetrics};
+use plaudit_event::{Declaration, Receipt, UnknownMetrics};
 use plaudit_service::{AuthConfig, AuthMode, Keyring};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore};
@@ -61,6 +61,10 @@ impl Publish for Arc<Collector> {
         let deliveries = deliveries.collect();
         self.batches.lock().unwrap().push(batch);
         deliveries
+    }
+
+    async fn declare(&self, _: &str, _: &[Declaration]) -> Result<(), NotReady> {
+        Ok(())
     }
 
     fn readiness(&self) -> Result<(), NotReady> {

@@ -17,6 +17,7 @@ mod reads;
 mod receipts;
 mod routes;
 mod service;
+mod vendors;
 mod view;
 mod watch;
 

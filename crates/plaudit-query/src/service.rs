@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::watch::LedgerWatch;
-use crate::{Access, QueryConfig, Route, error, metrics, watch};
+use crate::{Access, QueryConfig, Route, error, metrics, vendors, watch};
 
 /// What the service is made of.
 #[derive(Debug)]
@@ -122,9 +122,21 @@ pub async fn run(
 
 pub(crate) fn router(app: App) -> Router {
     let mut router = Router::new();
+    let mut vendors = vendors::reads();
     for route in Route::ALL {
+        let mut handler = route.handler();
+        if route.method() == "get"
+            && let Some(candidates) = vendors.remove(route.path())
+        {
+            let first = from_fn_with_state((app.clone(), candidates), vendors::or_native);
+            handler = handler.layer(first);
+        }
         let gate = from_fn_with_state((app.clone(), route), gate);
-        router = router.route(route.path(), route.handler().layer(gate));
+        router = router.route(route.path(), handler.layer(gate));
+    }
+    for (path, candidates) in vendors {
+        let gate = from_fn_with_state((app.clone(), Route::List), gate);
+        router = router.route(&path, vendors::handler(candidates).layer(gate));
     }
     router
         .fallback(async || ApiError::not_found())

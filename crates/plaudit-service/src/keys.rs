@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{ApiError, ErrorCode};
+use crate::{ApiError, ErrorCode, Secret};
 
 mod file;
 
@@ -36,6 +36,9 @@ pub struct AuthConfig {
     pub keys_file: Option<PathBuf>,
     /// The project that every caller has when the mode is `open`.
     pub open_project: String,
+    /// Signs the tokens by which a browser may send one feedback without a key, at
+    /// least 32 bytes, the same for every intake; without it none are given out.
+    pub token_secret: Option<Secret>,
 }
 
 /// Whether callers need a key.
@@ -111,10 +114,27 @@ struct Known {
 /// What a key's text begins with, so that secret scanners can know it.
 const PREFIX: &str = "pl_";
 
+/// The fewest bytes of a secret that signs: those of its hash.
+const MIN_TOKEN_SECRET: usize = 32;
+
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_PORTKEY_API_KEY: HeaderName = HeaderName::from_static("x-portkey-api-key");
 
 // === impl AuthConfig ===
+
+impl AuthConfig {
+    /// Every problem, by the key that the user typed.
+    pub fn problems(&self) -> Vec<String> {
+        let secret = self.token_secret.as_ref().map(Secret::expose);
+        if secret.is_some_and(|secret| secret.len() < MIN_TOKEN_SECRET) {
+            vec![format!(
+                "auth.token_secret: must have at least {MIN_TOKEN_SECRET} bytes"
+            )]
+        } else {
+            Vec::new()
+        }
+    }
+}
 
 impl Default for AuthConfig {
     fn default() -> Self {
@@ -122,6 +142,7 @@ impl Default for AuthConfig {
             mode: AuthMode::default(),
             keys_file: None,
             open_project: "default".to_owned(),
+            token_secret: None,
         }
     }
 }
@@ -241,6 +262,11 @@ impl Keyring {
         let count = keys.len();
         self.keys.store(Arc::new(keys));
         Ok(count)
+    }
+
+    /// The secret that signs tokens (`auth.token_secret`).
+    pub fn token_secret(&self) -> Option<&Secret> {
+        self.config.token_secret.as_ref()
     }
 
     /// Holds open mode to loopback.

@@ -12,6 +12,7 @@ mod feedback;
 mod list;
 mod metrics;
 mod receipts;
+mod search;
 mod sql;
 
 use std::fmt;

@@ -100,6 +100,7 @@ impl Config {
             query: read.section("query"),
             observe: read.section("observe"),
         };
+        problems.extend(config.auth.problems());
         problems.extend(config.intake.validate());
         problems.extend(config.kafka.validate());
         problems.extend(config.sink.problems());

@@ -13,4 +13,5 @@ pub mod migrate;
 pub mod parts;
 pub mod services;
 pub mod standalone;
+mod token_secret;
 pub mod up;

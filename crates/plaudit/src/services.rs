@@ -35,14 +35,26 @@ pub async fn intake(config: Config) -> anyhow::Result<()> {
     let keyring = Arc::new(Keyring::load(config.auth.clone())?);
     let registry = MetricRegistry::load(config.metrics.clone())?;
     let listener = listen(config.intake.listen, "intake.listen").await?;
-    let readiness = Readiness::waiting_for(&plaudit_intake::conditions::<KafkaPublish>());
+    let conditions = plaudit_intake::conditions::<KafkaPublish>();
+    let readiness =
+        Readiness::waiting_for(&[&conditions[..], &[plaudit_intake::DECLARATIONS]].concat());
     let mut tasks = observe(&config, INTAKE_METRICS_PORT, &readiness).await?;
 
     let producer = ConfirmingProducer::new(&config.kafka).context("make the producer")?;
-    let publish = KafkaPublish::new(producer, &config.kafka.topic, config.intake.http_timeout);
+    let publish = KafkaPublish::new(producer, &config.kafka, config.intake.http_timeout);
     let intake = Arc::new(Intake::new(config.intake, keyring, registry, publish)?);
 
     reload_on_hangup(&mut tasks, &intake)?;
+    let following = plaudit_intake::follow(
+        config.kafka,
+        Arc::clone(&intake),
+        readiness.clone(),
+        tasks.stop_token(),
+    );
+    tasks.start("declarations", async move {
+        following.await;
+        Ok::<_, std::convert::Infallible>(())
+    });
     let stop = tasks.stop_token().cancelled_owned();
     tasks.start(
         "intake",

@@ -4,13 +4,14 @@
 //! sink's steps behind a local sequence, so that an answer means committed in ClickHouse.
 //! For trying it out and for small installations; Kafka is the way up.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use plaudit_embedded::Engine;
-use plaudit_event::Receipt;
+use plaudit_event::{Declaration, Receipt};
 use plaudit_intake::{
     Batch, Delivery, Intake, MetricRegistry, NotReady, Publish, Refused, Unflushed,
 };
@@ -26,6 +27,11 @@ use crate::clickhouse::{self, ClickhouseOptions};
 use crate::config::Config;
 use crate::console::say;
 use crate::services::{self, INTAKE_METRICS_PORT};
+use crate::token_secret;
+
+mod declared;
+
+pub use declared::{Declarations, DeclaredFile};
 
 /// Publishes to the sink of this process.
 #[derive(Debug)]
@@ -33,6 +39,7 @@ pub struct LocalPublish {
     sink: LocalSink,
     topic: Arc<str>,
     under_way: Arc<UnderWay>,
+    declared: DeclaredFile,
 }
 
 /// Events that were taken and have no end yet.
@@ -52,10 +59,11 @@ struct Counted {
 const RETRY_AFTER: u32 = 1;
 
 impl LocalPublish {
-    /// Publishes to `sink`.
-    pub fn new(sink: LocalSink) -> Self {
+    /// Publishes events to `sink` and declarations to a file.
+    pub fn new(sink: LocalSink, declared: DeclaredFile) -> Self {
         Self {
             sink,
+            declared,
             topic: LOCAL_TOPIC.into(),
             under_way: Arc::default(),
         }
@@ -93,6 +101,10 @@ impl Publish for LocalPublish {
             }
             Err(_) => vec![Delivery::Unconfirmed; batch.len()],
         }
+    }
+
+    async fn declare(&self, project: &str, declarations: &[Declaration]) -> Result<(), NotReady> {
+        self.declared.add(project, declarations)
     }
 
     fn readiness(&self) -> Result<(), NotReady> {
@@ -155,14 +167,23 @@ impl Drop for Counted {
 pub async fn run(mut config: Config, engine: ClickhouseOptions) -> anyhow::Result<()> {
     config.clickhouse.url = format!("http://{}", engine.listen);
     config.intake.query_url = Some(format!("http://{}", config.query.listen));
+    let directory = engine.directory.clone();
+    let unusable = || format!("cannot use {}", directory.display());
+    std::fs::create_dir_all(&directory).with_context(unusable)?;
+    if config.auth.token_secret.is_none() {
+        config.auth.token_secret = Some(token_secret::of(&directory).with_context(unusable)?);
+    }
+    let declared = directory.join("declared.jsonl");
     let engine = clickhouse::start(engine).await?;
-    let result = serve(config).await;
+    let result = serve(config, &declared).await;
     stop_engine(engine).await.and(result)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, declared: &Path) -> anyhow::Result<()> {
     let keyring = Arc::new(Keyring::load(config.auth.clone())?);
     let registry = MetricRegistry::load(config.metrics.clone())?;
+    let (declared, known) = DeclaredFile::open(declared)?;
+    registry.declare(&known);
     let store = Store::new(config.clickhouse.clone());
     store.migrate().await?;
     let intake_listener = services::listen(config.intake.listen, "intake.listen").await?;
@@ -186,7 +207,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         config.intake,
         keyring.clone(),
         registry,
-        LocalPublish::new(sink),
+        LocalPublish::new(sink, declared),
     )?);
     services::reload_on_hangup(&mut tasks, &intake)?;
     let stop = tasks.stop_token().cancelled_owned();

@@ -108,6 +108,10 @@ impl<'a> Item<'a> {
         self.refuse_what_names_a_put()?;
         let id = required(self.id, "id")?;
         let mut patch = self.content;
+        if patch == Patch::default() {
+            let message = "a patch needs a field to change";
+            return Err(FieldError::new(ItemCode::MissingField, "", message));
+        }
         follow_value(&mut patch);
         Ok(Operation::Patch { id, patch })
     }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
+use plaudit_service::Secret;
 use tokio::process::{Child as Process, Command};
 use tokio::time::timeout;
 
@@ -33,7 +34,7 @@ pub struct ChildSpec {
     /// Its arguments.
     pub arguments: Vec<OsString>,
     /// Environment variables on top of ours.
-    pub environment: Vec<(String, String)>,
+    pub environment: Vec<(String, Secret)>,
     /// The file that gets its standard output and standard error.
     pub log: PathBuf,
     /// How the child is tied to our life.
@@ -68,7 +69,11 @@ impl Child {
         let mut command = Command::new(program);
         command
             .args(arguments)
-            .envs(spec.environment.iter().map(|(key, value)| (key, value)))
+            .envs(
+                spec.environment
+                    .iter()
+                    .map(|(key, value)| (key, value.expose())),
+            )
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -195,7 +200,7 @@ mod tests {
             name: "shell",
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
-            environment: vec![("GREETING".to_owned(), "hello".to_owned())],
+            environment: vec![("GREETING".to_owned(), "hello".to_owned().into())],
             log: directory.path().join("logs/shell.log"),
             tether: Tether::Loose,
         }

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plaudit_service::Secret;
 use tokio_util::sync::CancellationToken;
 
 use super::broker::{Broker, BrokerError};
@@ -19,7 +20,7 @@ use super::tether::Tether;
 use crate::config::{Setting, Sources};
 use crate::console::say;
 use crate::parts::{self, PartError};
-use crate::services;
+use crate::{services, token_secret};
 
 /// A part or a service of the local stack.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, clap::ValueEnum)]
@@ -96,6 +97,8 @@ pub struct Stack {
     lock: DirectoryLock,
     keeper: Keeper,
     broker: Option<Broker>,
+    /// What the intake signs tokens with, where the user gives no secret.
+    token_secret: Option<Secret>,
 }
 
 /// How long children of a killed supervisor may still hold their ports.
@@ -159,11 +162,12 @@ impl Stack {
     pub async fn prepare(mut options: UpOptions) -> Result<Self, UpError> {
         let lock = DirectoryLock::claim(&options.directory)?;
         match Self::prepare_parts(&mut options, lock.left_behind()).await {
-            Ok(broker) => Ok(Self {
+            Ok((broker, token_secret)) => Ok(Self {
                 options,
                 lock,
                 keeper: Keeper::new(Patience::default()),
                 broker,
+                token_secret,
             }),
             Err(error) => {
                 released(lock);
@@ -172,18 +176,24 @@ impl Stack {
         }
     }
 
-    /// Parts and ports; returns the broker, if there is to be one.
+    /// Parts and ports; returns the broker, if there is to be one, and the secret of
+    /// the intake, if it is to be given one.
     async fn prepare_parts(
         options: &mut UpOptions,
         left_behind: bool,
-    ) -> Result<Option<Broker>, UpError> {
+    ) -> Result<(Option<Broker>, Option<Secret>), UpError> {
+        let unusable = |path: &Path, source| UpError::Directory {
+            path: path.to_owned(),
+            source,
+        };
         // Children and library paths must not depend on who looks at them.
         for path in [&mut options.directory, &mut options.parts] {
-            *path = std::path::absolute(&path).map_err(|source| UpError::Directory {
-                path: path.clone(),
-                source,
-            })?;
+            *path = std::path::absolute(&path).map_err(|source| unusable(path, source))?;
         }
+        let directory = &options.directory;
+        let token_secret = (!options.sources.gives("auth.token_secret"))
+            .then(|| token_secret::of(directory).map_err(|source| unusable(directory, source)))
+            .transpose()?;
         let has = |member| options.members.contains(&member);
         let (kafka, clickhouse) = (has(Member::Kafka), has(Member::Clickhouse));
         let parts = options.parts.clone();
@@ -210,13 +220,14 @@ impl Stack {
             Duration::ZERO
         };
         options.ports.claim(&listeners, patience).await?;
-        Ok(jars.map(|(java, jars)| Broker {
+        let broker = jars.map(|(java, jars)| Broker {
             java,
             jars,
             directory: options.directory.join("kafka"),
             port: options.ports.port(Listener::Kafka),
             controller_port: options.ports.port(Listener::KafkaController),
-        }))
+        });
+        Ok((broker, token_secret))
     }
 
     /// Starts everything and returns when all of it is ready.
@@ -382,7 +393,13 @@ impl Stack {
         for setting in settings {
             arguments.extend(["--set".into(), setting.to_argument().into()]);
         }
-        self.own(service, arguments)
+        let mut spec = self.own(service, arguments);
+        if let (Member::Intake, Some(secret)) = (service, &self.token_secret) {
+            // Not among the arguments: those are for everyone on the machine to see.
+            let variable = "PLAUDIT__AUTH__TOKEN_SECRET".to_owned();
+            spec.environment.push((variable, secret.clone()));
+        }
+        spec
     }
 
     fn own(&self, member: Member, arguments: Vec<OsString>) -> ChildSpec {
