@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 
 use crate::fastapi::{self, Place};
 use crate::raw::{self, Kind};
-use crate::sniff::has_any_key;
+use crate::sniff::{has_any_key, is_made_by};
 use crate::vendor::text;
 use crate::{
     Access, Action, Answer, Batch, Call, Endpoint, Fates, Form, Hints, Parsed, Refusal, Vendor,
@@ -63,10 +63,13 @@ const fn taking(path: &'static str) -> Endpoint {
     }
 }
 
-/// A `type` is Humanloop's where no other API's name for the metric is.
+/// Its later clients name their generator. A `type` is Humanloop's where no other
+/// API's name for the metric is.
 fn recognises(hints: &Hints<'_>) -> bool {
     let has = |keys: &[&str]| has_any_key(hints.body, keys);
-    has(&["group"]) || has(&["type"]) && !has(&["metric_name", "key", "metric"])
+    is_made_by(hints.headers, "Konfig/")
+        || has(&["group"])
+        || has(&["type"]) && !has(&["metric_name", "key", "metric"])
 }
 
 /// Reads a body: one feedback, or an array of them. The answer is written here

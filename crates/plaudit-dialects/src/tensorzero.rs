@@ -21,8 +21,10 @@ use plaudit_event::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::sniff::has_any_key;
-use crate::{Access, Action, Answer, Call, Endpoint, Fates, Fault, Form, Parsed, Refusal, Vendor};
+use crate::sniff::{has_any_key, is_made_by};
+use crate::{
+    Access, Action, Answer, Call, Endpoint, Fates, Fault, Form, Hints, Parsed, Refusal, Vendor,
+};
 
 mod demonstration;
 mod import;
@@ -56,7 +58,7 @@ pub const VENDOR: Vendor = Vendor {
         saying("/status", |_, _| Ok(status())),
         saying("/health", |_, _| Ok(health())),
     ],
-    recognises: |hints| has_any_key(hints.body, &["metric_name", "inference_id", "episode_id"]),
+    recognises,
     fault: Some(fault),
 };
 
@@ -81,6 +83,13 @@ const HUMAN_TAG: &str = "tensorzero::human_feedback";
 
 /// Tags that say who gave the feedback; the first one counts.
 const RATER_TAGS: [&str; 2] = ["author", "user_id"];
+
+/// Its clients name themselves, of late; before that, and without one, only its
+/// fields have these names.
+fn recognises(hints: &Hints<'_>) -> bool {
+    is_made_by(hints.headers, "TensorZero/")
+        || has_any_key(hints.body, &["metric_name", "inference_id", "episode_id"])
+}
 
 /// What the gateway refuses, in its words.
 #[derive(Debug, Eq, PartialEq)]

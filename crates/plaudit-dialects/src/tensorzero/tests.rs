@@ -100,14 +100,22 @@ fn what_nobody_serves_is_named() {
 }
 
 #[test]
-fn a_request_is_tensorzeros_by_the_names_of_its_fields() {
+fn a_request_is_tensorzeros_by_its_client_or_the_names_of_its_fields() {
     let recognised = |body: &str| {
-        (VENDOR.recognises)(&Hints {
+        recognises(&Hints {
             headers: &HeaderMap::new(),
             query: "",
             body: body.as_bytes(),
         })
     };
+    assert!(recognises(&Hints {
+        headers: &HeaderMap::from_iter([(
+            http::header::USER_AGENT,
+            HeaderValue::from_static("TensorZero/2026.6.0"),
+        )]),
+        query: "",
+        body: b"",
+    }));
     assert!(recognised(r#"{"metric_name":"m"}"#));
     assert!(recognised(r#"{"episode_id":null,"value":1}"#));
     assert!(!recognised(
