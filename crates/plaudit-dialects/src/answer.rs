@@ -55,6 +55,17 @@ pub struct Answer {
     pub header: Option<(HeaderName, HeaderValue)>,
 }
 
+/// Why a request that is taken whole or not at all is not taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Shortfall {
+    /// Some event is too large, and none was written.
+    TooLarge,
+    /// The store cannot take some event, and none was written.
+    Unstorable,
+    /// It may be taken when it is sent again; a part of it may be durable.
+    Unconfirmed,
+}
+
 /// Seconds after which an event that was not confirmed is worth sending again.
 /// A whole number: LangSmith's client takes no other.
 pub(crate) const RETRY_AFTER: u32 = 1;
@@ -77,6 +88,57 @@ impl Fates<'_> {
                 | Delivery::Confirmed(_) => None,
             })
             .max()
+    }
+
+    /// Whether none of a request's `events` is durable or ever will be.
+    pub(crate) fn none_written(&self, events: usize) -> bool {
+        (0..events).all(|index| matches!(self.delivery(index), Delivery::Refused(_)))
+    }
+
+    /// What keeps a request's `events` from being durable, all of them; `None`
+    /// when they are.
+    pub(crate) fn shortfall(&self, events: usize) -> Option<Shortfall> {
+        let any = |why| {
+            let why = Delivery::Refused(why);
+            (0..events).any(|index| *self.delivery(index) == why)
+        };
+        let confirmed = |index| matches!(self.delivery(index), Delivery::Confirmed(_));
+        if (0..events).all(confirmed) {
+            None
+        } else if !self.none_written(events) {
+            Some(Shortfall::Unconfirmed)
+        } else if any(Refused::TooLarge) {
+            Some(Shortfall::TooLarge)
+        } else if any(Refused::Unstorable) {
+            Some(Shortfall::Unstorable)
+        } else {
+            Some(Shortfall::Unconfirmed)
+        }
+    }
+}
+
+impl Shortfall {
+    /// The answer: `refused` is the status for what sending it again is no use
+    /// for, and `write` gives a message the vendor's shape.
+    pub(crate) fn answer(
+        self,
+        fates: &Fates<'_>,
+        refused: StatusCode,
+        write: impl FnOnce(&str) -> String,
+    ) -> Answer {
+        match self {
+            Self::TooLarge => {
+                Answer::new(refused, write("the feedback must be smaller as a whole"))
+            }
+            Self::Unstorable => Answer::new(refused, write("the feedback cannot be stored")),
+            Self::Unconfirmed => Answer {
+                retry_after: fates.retry_after(),
+                ..Answer::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    write("the feedback could not be confirmed"),
+                )
+            },
+        }
     }
 }
 

@@ -68,6 +68,9 @@ impl World {
 struct Fixture {
     about: String,
     request: Request,
+    /// Refuse metrics that nobody declared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    declared_only: bool,
     /// What becomes of each event: `confirmed` unless it says otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deliveries: Vec<String>,
@@ -130,6 +133,12 @@ const METRICS: &str = "
     type = \"integer\"
     min = 1
     max = 5
+    [metrics.draft_accepted]
+    type = \"boolean\"
+    level = \"inference\"
+    [metrics.user_rating]
+    type = \"float\"
+    level = \"episode\"
 ";
 
 /// Checks every fixture of a vendor.
@@ -163,7 +172,12 @@ fn check_file(vendor: &Vendor, path: &Path) {
 
 /// Fills in what the request comes to.
 fn run(vendor: &Vendor, fixture: &mut Fixture) {
-    let registry = Registry::from_toml(METRICS, UnknownMetrics::Accept).unwrap();
+    let unknown = if fixture.declared_only {
+        UnknownMetrics::Reject
+    } else {
+        UnknownMetrics::Accept
+    };
+    let registry = Registry::from_toml(METRICS, unknown).unwrap();
     let mut world = World::with_registry("default", registry);
     for (name, value) in &fixture.request.headers {
         let name: HeaderName = name.parse().unwrap();
@@ -263,6 +277,7 @@ fn refused(vendor: &Vendor, call: &Call<'_>, refusal: &Refusal) -> Answered {
         field: None,
         message: &message,
         headers: call.headers,
+        route: None,
     };
     let body = vendor.fault.map_or_else(
         || serde_json::json!(message).to_string(),

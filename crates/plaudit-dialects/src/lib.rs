@@ -14,13 +14,18 @@
 mod answer;
 mod batch;
 mod call;
+mod fastapi;
 #[cfg(test)]
 mod fixtures;
+pub mod humanloop;
 pub mod native;
+pub mod patronus;
 pub mod portkey;
+mod raw;
 mod search;
 mod sent;
 mod sniff;
+pub mod tensorzero;
 mod token;
 mod vendor;
 

@@ -16,10 +16,7 @@ use uuid::Uuid;
 
 use crate::call::follow_value;
 use crate::vendor::text;
-use crate::{
-    Access, Action, Answer, Batch, Call, Delivery, Endpoint, Fates, Form, Parsed, Refusal, Refused,
-    Vendor,
-};
+use crate::{Access, Action, Answer, Batch, Call, Endpoint, Fates, Form, Parsed, Refusal, Vendor};
 
 mod item;
 mod metadata;
@@ -209,33 +206,14 @@ fn value(sent: Option<f64>) -> Result<Value<'static>, FieldError> {
 /// Writes the answer. There is one status for all events, so a batch of which a
 /// part is durable is a failure, one that must not be repeated blindly.
 fn answer(parsed: &Parsed, fates: &Fates<'_>, message: &str) -> Answer {
-    let confirmed = (0..parsed.batch.len())
-        .all(|record| matches!(fates.delivery(record), Delivery::Confirmed(_)));
-    if confirmed {
+    let events = parsed.batch.len();
+    let Some(shortfall) = fates.shortfall(events) else {
         let ids: Vec<Uuid> = parsed.batch.ids().collect();
         let body = json!({"status": "success", "message": message, "feedback_ids": ids});
         return Answer::new(StatusCode::OK, body.to_string());
-    }
-    let none_written = (0..parsed.batch.len())
-        .all(|record| matches!(fates.delivery(record), Delivery::Refused(_)));
-    let refused_as = |why| {
-        let why = Delivery::Refused(why);
-        none_written && (0..parsed.batch.len()).any(|record| *fates.delivery(record) == why)
     };
-    if refused_as(Refused::TooLarge) {
-        let body = fault("the feedback must be smaller as a whole");
-        return Answer::new(StatusCode::BAD_REQUEST, body);
-    }
-    if refused_as(Refused::Unstorable) {
-        return Answer::new(
-            StatusCode::BAD_REQUEST,
-            fault("the feedback cannot be stored"),
-        );
-    }
-    let body = fault("the feedback could not be confirmed");
-    let mut answer = Answer::new(StatusCode::SERVICE_UNAVAILABLE, body);
-    answer.retry_after = fates.retry_after();
-    if !none_written {
+    let mut answer = shortfall.answer(fates, StatusCode::BAD_REQUEST, fault);
+    if !fates.none_written(events) {
         // The clients have no id of their own, so a retry would be a second feedback.
         answer.header = HeaderValue::from_str(fates.request_id)
             .ok()

@@ -1,13 +1,23 @@
-//! Which keys a body has, where only the body tells whose request it is.
+//! Which keys a body has, and which client a request, where the path does not tell
+//! whose it is.
 //!
 //! The root is shared, and the native API must not pay for its neighbours: a
 //! key is looked for as bytes first, and the JSON is read only where they occur.
 
 use std::fmt;
 
+use http::HeaderMap;
+use http::header::USER_AGENT;
 use memchr::memmem;
 use plaudit_event::Text;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// Whether the client names itself so, at the start.
+pub(crate) fn is_made_by(headers: &HeaderMap, client: &str) -> bool {
+    headers
+        .get(USER_AGENT)
+        .is_some_and(|agent| agent.as_bytes().starts_with(client.as_bytes()))
+}
 
 /// Whether the object that the body is, or the first of the array that it is, has
 /// one of these keys. What is no JSON has none.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode};
 use plaudit_event::{Declaration, Dialect, FieldError};
 
-use crate::{Answer, Batch, Call, Fates, Search, Stored, native, portkey};
+use crate::{
+    Answer, Batch, Call, Fates, Search, Stored, humanloop, native, patronus, portkey, tensorzero,
+};
 
 /// One API: its paths, and how it says no.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +112,8 @@ pub struct Fault<'a> {
     pub message: &'a str,
     /// The request's headers.
     pub headers: &'a HeaderMap,
+    /// The request's method and path, where nobody serves them.
+    pub route: Option<(&'a Method, &'a str)>,
 }
 
 /// What a body holds: the events that are to be kept, and what is wrong with the
@@ -160,7 +164,13 @@ pub enum Refusal {
 
 /// Every API, in the order in which they are asked whether a request is theirs.
 /// The last takes what nobody else does, where it has the path.
-pub const VENDORS: [&Vendor; 2] = [&portkey::VENDOR, &native::VENDOR];
+pub const VENDORS: [&Vendor; 5] = [
+    &portkey::VENDOR,
+    &tensorzero::VENDOR,
+    &patronus::VENDOR,
+    &humanloop::VENDOR,
+    &native::VENDOR,
+];
 
 /// An endpoint at one of its paths.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use plaudit_dialects::{Fault, Hints, VENDORS, vendor};
 use plaudit_event::Dialect;
@@ -19,11 +19,12 @@ pub(crate) struct FaultLog {
     untold: AtomicU64,
 }
 
-/// The answer in the shape of its dialect.
+/// The answer in the shape of its dialect; `route` is what nobody serves.
 pub(crate) fn answer(
     dialect: Dialect,
     error: ApiError,
     headers: &HeaderMap,
+    route: Option<(&Method, &str)>,
     id: &RequestId,
 ) -> Response {
     let Some(fault) = vendor(dialect).and_then(|vendor| vendor.fault) else {
@@ -34,6 +35,7 @@ pub(crate) fn answer(
         field: error.field.as_deref(),
         message: &error.message,
         headers,
+        route,
     });
     error.into_answer(body)
 }

@@ -55,7 +55,7 @@ pub(crate) async fn take<P: Publish>(
             intake
                 .faults
                 .note(exchange.dialect, status, code.code(), &id);
-            faults::answer(exchange.dialect, error, &parts.headers, &id)
+            faults::answer(exchange.dialect, error, &parts.headers, None, &id)
         }
     };
     if exchange.is_read {

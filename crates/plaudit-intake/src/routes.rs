@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderValue, Method, Uri, header, request};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use plaudit_dialects::{Hints, table};
@@ -108,9 +108,11 @@ fn unserved(request: &Request, error: ApiError) -> Response {
         query: request.uri().query().unwrap_or_default(),
         body: b"",
     };
-    let dialect = faults::dialect_of(request.uri().path(), &hints);
+    let path = request.uri().path();
+    let dialect = faults::dialect_of(path, &hints);
     let id = RequestId::given(request.extensions(), headers);
-    closing(faults::answer(dialect, error, headers, &id), headers)
+    let route = (error.status() == StatusCode::NOT_FOUND).then_some((request.method(), path));
+    closing(faults::answer(dialect, error, headers, route, &id), headers)
 }
 
 /// Says that the connection ends with this answer, where the body was not read:

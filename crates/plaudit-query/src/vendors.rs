@@ -164,6 +164,7 @@ fn fault(mounted: &Mounted, error: ApiError, headers: &HeaderMap) -> Response {
         field: error.field.as_deref(),
         message: &error.message,
         headers,
+        route: None,
     });
     error.into_answer(body)
 }
