@@ -79,7 +79,7 @@ fn a_retention_can_be_changed_and_taken_back() -> Result<()> {
         };
         assert_eq!(ttl().await?, 0);
         migrate(Some(Duration::from_secs(60))).await?;
-        assert_eq!(ttl().await?, 4);
+        assert_eq!(ttl().await?, 5);
         migrate(None).await?;
         assert_eq!(ttl().await?, 0);
         Ok(())

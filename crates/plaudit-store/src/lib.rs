@@ -12,6 +12,7 @@ mod error;
 mod insert;
 mod ledger;
 mod migrate;
+mod native;
 pub mod read;
 mod row;
 mod rows;
