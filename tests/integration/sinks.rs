@@ -42,7 +42,7 @@ impl Rebalance for Rewind {
 }
 
 /// Makes the group, of which nobody is a member, begin the topic anew.
-fn rewind(stack: &Stack) -> Result<()> {
+pub(crate) fn rewind(stack: &Stack) -> Result<()> {
     let consumer = GroupConsumer::new(&stack.kafka)?;
     let end = Instant::now() + DEADLINE;
     while i32::try_from(consumer.owned().len())? < stack.kafka.partitions {

@@ -52,6 +52,13 @@ impl Log {
         self.lines().iter().any(|line| line.text.contains(text))
     }
 
+    /// Whether a line contains both texts.
+    pub fn has_both(&self, one: &str, other: &str) -> bool {
+        let lines = self.lines();
+        let mut texts = lines.iter().map(|line| &line.text);
+        texts.any(|text| text.contains(one) && text.contains(other))
+    }
+
     /// Whether the broker refused to commit offsets of this topic.
     pub fn has_refused_commit(&self, topic: &str) -> bool {
         let of_topic = format!("{topic}(");

@@ -267,6 +267,27 @@ impl GroupConsumer {
         positions
     }
 
+    /// The partitions whose next offset their log does not have, asked of their
+    /// leaders now.
+    ///
+    /// # Errors
+    /// At the first leader that does not answer.
+    pub fn out_of_range(&self) -> Result<Vec<OutOfRange>, KafkaError> {
+        let mut gone = Vec::new();
+        for (partition, position) in self.positions() {
+            let Watermarks { low, high, .. } = self.watermarks(partition, ASK)?;
+            if !(low..=high).contains(&position) {
+                gone.push(OutOfRange {
+                    partition,
+                    position,
+                    low,
+                    high,
+                });
+            }
+        }
+        Ok(gone)
+    }
+
     /// The partitions that the group gave to this member, read or held.
     #[must_use]
     pub fn owned(&self) -> Vec<i32> {
@@ -298,26 +319,10 @@ impl GroupConsumer {
         Some(match ConsumeError::from_native(error)? {
             // librdkafka does not say which partition.
             ConsumeError::OffsetOutOfRange { .. } => ConsumeError::OffsetOutOfRange {
-                partitions: self.out_of_range(),
+                partitions: self.out_of_range().unwrap_or_default(),
             },
             other => other,
         })
-    }
-
-    fn out_of_range(&self) -> Vec<OutOfRange> {
-        self.positions()
-            .into_iter()
-            .filter_map(|(partition, position)| {
-                let Watermarks { low, high, .. } = self.watermarks(partition, ASK).ok()?;
-                let gone = !(low..=high).contains(&position);
-                gone.then_some(OutOfRange {
-                    partition,
-                    position,
-                    low,
-                    high,
-                })
-            })
-            .collect()
     }
 
     fn commit(&self, next_offsets: &[(i32, i64)], mode: CommitMode) -> Result<(), CommitError> {

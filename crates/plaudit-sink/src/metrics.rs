@@ -33,7 +33,10 @@ pub(crate) mod reason {
     /// The feedback that a patch changes did not come in time.
     pub(crate) const NO_FEEDBACK: &str = "no_feedback";
 
-    pub(crate) const ALL: [&str; 4] = [UNDECODABLE, POISON, EXHAUSTED, NO_FEEDBACK];
+    /// ClickHouse cannot take the row that the change makes.
+    pub(crate) const UNFOLDABLE: &str = "unfoldable";
+
+    pub(crate) const ALL: [&str; 5] = [UNDECODABLE, POISON, EXHAUSTED, NO_FEEDBACK, UNFOLDABLE];
 }
 
 /// Makes every metric be there from the start, with its help.
@@ -105,7 +108,8 @@ pub(crate) fn attempt(verdict: Option<Verdict>) {
     counter!(ATTEMPTS, "class" => class(verdict)).increment(1);
 }
 
-pub(crate) fn outcome(outcome: Outcome, records: u64) {
+pub(crate) fn outcome(outcome: Outcome, records: usize) {
+    let records = u64::try_from(records).unwrap_or(u64::MAX);
     counter!(EVENTS, "outcome" => outcome.code()).increment(records);
 }
 

@@ -88,7 +88,7 @@ impl Retry {
                 }
                 Verdict::Away => {
                     unanswered = true;
-                    self.hold(request, &error);
+                    self.note_away(request, &error);
                     tokio::time::sleep(waits.next().unwrap_or(self.config.max)).await;
                     continue;
                 }
@@ -121,14 +121,18 @@ impl Retry {
                     why: Why::Exhausted,
                     error,
                     ..
-                }) => {
-                    self.readiness.block(CLICKHOUSE, error.to_string());
-                    tracing::error!(request, %error, "clickhouse refuses: holding until it does not");
-                    tokio::time::sleep(self.config.max).await;
-                }
+                }) => self.hold(request, &error).await,
                 Err(GaveUp { error, .. }) => return Err(error),
             }
         }
+    }
+
+    /// Waits before what was refused for good is asked for once more; until it
+    /// is answered, the sink is not ready.
+    pub(crate) async fn hold(&self, request: &'static str, error: &StoreError) {
+        self.readiness.block(CLICKHOUSE, error.to_string());
+        tracing::error!(request, %error, "clickhouse refuses: holding until it does not");
+        tokio::time::sleep(self.config.max).await;
     }
 
     /// Waits between attempts: exponential, with jitter, without end.
@@ -141,7 +145,7 @@ impl Retry {
             .build()
     }
 
-    fn hold(&self, request: &'static str, error: &StoreError) {
+    fn note_away(&self, request: &'static str, error: &StoreError) {
         if self.readiness.is_ready() {
             tracing::warn!(request, %error, "clickhouse is away: holding");
         }
