@@ -180,7 +180,7 @@ impl Admin {
         let config = self.config.clone();
         blocking("ask for the group's committed offsets", move || {
             // It names the group, and as it subscribes to nothing never joins it.
-            let client = reader::client(&config, Role::Consumer)?;
+            let client = reader::client(&config, Role::Consumer, &config.topic)?;
             committed_offsets(&client, &config.topic, &partitions, timeout)
         })
         .await

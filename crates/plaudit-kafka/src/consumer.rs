@@ -29,7 +29,9 @@ use crate::message::Message;
 use crate::settings::{Role, client_config};
 
 use assignment::State;
-use context::{Change, Context};
+use context::Change;
+
+pub(crate) use context::Context;
 
 mod assignment;
 mod context;
@@ -109,8 +111,9 @@ impl GroupConsumer {
     /// When a setting is refused. A broker that is away is no error.
     pub fn new(config: &KafkaConfig) -> Result<Self, KafkaError> {
         let client = client_config(config, Role::Consumer)?;
-        let base = BaseConsumer::from_config_and_context(&client, Context::new(&config.topic))
-            .map_err(KafkaError::client)?;
+        let base =
+            BaseConsumer::from_config_and_context(&client, Context::new("consumer", &config.topic))
+                .map_err(KafkaError::client)?;
         base.subscribe(&[&config.topic])
             .map_err(|error| KafkaError::request("subscribe to the topic", &error))?;
         Ok(Self {
