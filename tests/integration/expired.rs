@@ -53,7 +53,7 @@ fn p2_what_the_log_no_longer_has_stops_the_sink_until_it_is_told_to_skip() -> Re
         assert!(failure.contains("offsets 10 to 14"), "{failure}");
         assert!(failure.contains("sink.on_expired"), "{failure}");
 
-        stack.sink_config().on_expired = OnExpired::Skip;
+        stack.options_mut().sink.on_expired = OnExpired::Skip;
         stack.start_sink();
         all_but(stack, 10..15).await?;
         let receipt = format!("{}:0:12", stack.kafka.topic);
@@ -84,7 +84,7 @@ fn p2_a_group_without_a_commit_does_not_skip_what_its_ledger_has_not() -> Result
         let stopped = stack.start_sink();
         let failure = stack.sink_failure(stopped).await?;
         assert!(failure.contains("offsets 10 to 14"), "{failure}");
-        stack.sink_config().on_expired = OnExpired::Skip;
+        stack.options_mut().sink.on_expired = OnExpired::Skip;
         stack.start_sink();
         all_but(stack, 10..15).await
     })

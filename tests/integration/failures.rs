@@ -23,22 +23,17 @@ fn impatient(on_exhausted: OnExhausted) -> SinkConfig {
     }
 }
 
-/// Makes every insert of feedback fail with TOO_MANY_PARTS, which may pass.
+/// Makes every insert of feedback fail with ILLEGAL_DIVISION, which is not known
+/// to be anything but passing.
 async fn refuse_inserts(stack: &Stack) -> Result<()> {
-    stack.db.execute("SYSTEM STOP MERGES {db}.feedback").await?;
-    let sql = "ALTER TABLE {db}.feedback MODIFY SETTING parts_to_delay_insert = 1, parts_to_throw_insert = 1";
+    let sql =
+        "ALTER TABLE {db}.feedback ADD CONSTRAINT broken CHECK intDiv(1, toUInt8(value = '')) = 1";
     stack.db.execute(sql).await.map(drop)
 }
 
 async fn allow_inserts(stack: &Stack) -> Result<()> {
-    let sql =
-        "ALTER TABLE {db}.feedback RESET SETTING parts_to_delay_insert, parts_to_throw_insert";
-    stack.db.execute(sql).await?;
-    stack
-        .db
-        .execute("SYSTEM START MERGES {db}.feedback")
-        .await
-        .map(drop)
+    let sql = "ALTER TABLE {db}.feedback DROP CONSTRAINT broken";
+    stack.db.execute(sql).await.map(drop)
 }
 
 /// A stack that has something stored, so that there is a part.
@@ -219,6 +214,37 @@ fn p6_a_batch_that_is_refused_at_every_attempt_becomes_dead_letters() -> Result<
         assert!(next.iter().all(|place| outcomes[place] == Outcome::Stored));
         assert_eq!(stack.db.current().await?.len(), 6);
         Ok(())
+    })
+}
+
+#[test]
+fn p2_while_clickhouse_has_too_much_to_do_the_sink_waits_and_counts_no_attempt() -> Result<()> {
+    let options = Options {
+        sink: impatient(OnExhausted::DeadLetter),
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        store_one(stack).await?;
+        stack.db.execute("SYSTEM STOP MERGES {db}.feedback").await?;
+        let sql = "ALTER TABLE {db}.feedback MODIFY SETTING parts_to_delay_insert = 1, parts_to_throw_insert = 1";
+        stack.db.execute(sql).await?;
+        stack.produce(&events::puts(10)).await?;
+        wait_until("the sink to say so", async || {
+            Ok(stack.log.has("TOO_MANY_PARTS"))
+        })
+        .await?;
+        assert!(!stack.sink_is_ready(0));
+        let sql =
+            "ALTER TABLE {db}.feedback RESET SETTING parts_to_delay_insert, parts_to_throw_insert";
+        stack.db.execute(sql).await?;
+        stack
+            .db
+            .execute("SYSTEM START MERGES {db}.feedback")
+            .await?;
+        let outcomes = stack.settled().await?;
+        assert!(outcomes.values().all(|outcome| *outcome == Outcome::Stored));
+        assert_eq!(stack.db.current().await?.len(), 11);
+        stack.ready().await
     })
 }
 

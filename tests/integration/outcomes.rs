@@ -256,7 +256,7 @@ fn p5_more_patches_than_one_round_looks_at_are_all_ended_also_after_a_restart() 
         stack.produce(&patches).await?;
         stack.settled().await?;
         stack.stop_sink(0).await?;
-        stack.sink_config().changes.give_up_after = Duration::from_millis(1);
+        stack.options_mut().sink.changes.give_up_after = Duration::from_millis(1);
         stack.start_sink();
         wait_until("every patch to be given up", async || {
             let sql = "SELECT count() FROM {db}.changes FINAL WHERE gave_up = 0";

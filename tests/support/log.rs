@@ -68,6 +68,16 @@ impl Log {
             .any(|line| line.text.contains("COMMITFAIL") && line.text.contains(&of_topic))
     }
 
+    /// Takes over what a process that has ended wrote about refused commits.
+    pub fn add_refused_commits(&self, log: &str) {
+        let refused = log.lines().filter(|line| line.contains("COMMITFAIL"));
+        let refused = refused.map(|line| Line {
+            level: Level::WARN,
+            text: line.to_owned(),
+        });
+        self.lines().extend(refused);
+    }
+
     /// All lines, for a person.
     pub fn text(&self) -> String {
         self.recent(usize::MAX)

@@ -225,9 +225,9 @@ impl Stack {
         Log::of_process().has_both("partitions paused", &topic)
     }
 
-    /// How the sinks batch and retry that are started from now on.
-    pub fn sink_config(&mut self) -> &mut SinkConfig {
-        &mut self.options.sink
+    /// What the sinks are told that are started from now on.
+    pub fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
     }
 
     /// Settings that put a process of the built binary in this stack's place.

@@ -54,7 +54,7 @@ pub(crate) fn describe() {
     );
     describe_counter!(
         ATTEMPTS,
-        "Requests to ClickHouse by what their answer meant: ok, away, retry, poison, fatal"
+        "Requests to ClickHouse by what their answer meant: ok, away, busy, retry, poison, fatal"
     );
     describe_gauge!(
         LAG_RECORDS,
@@ -80,6 +80,7 @@ pub(crate) fn describe() {
     for verdict in [
         None,
         Some(Verdict::Away),
+        Some(Verdict::Busy),
         Some(Verdict::Retry),
         Some(Verdict::Poison),
         Some(Verdict::Fatal),
@@ -98,6 +99,7 @@ const fn class(verdict: Option<Verdict>) -> &'static str {
     match verdict {
         None => "ok",
         Some(Verdict::Away) => "away",
+        Some(Verdict::Busy) => "busy",
         Some(Verdict::Retry) => "retry",
         Some(Verdict::Poison) => "poison",
         Some(Verdict::Fatal) => "fatal",

@@ -48,8 +48,8 @@ impl Retry {
 
     /// Asks until there is an answer that stands.
     ///
-    /// While nobody answers it waits for as long as it takes and counts no
-    /// attempt (V4). Cancel safe: the request may have been carried out, as it
+    /// While nobody answers, or the server has too much to do, it waits for as long
+    /// as it takes and counts no attempt (V4). Cancel safe: the request may have been carried out, as it
     /// may after a crash.
     ///
     /// # Errors
@@ -86,9 +86,9 @@ impl Retry {
                     tokio::time::sleep(waits.next().unwrap_or(self.config.max)).await;
                     continue;
                 }
-                Verdict::Away => {
-                    unanswered = true;
-                    self.note_away(request, &error);
+                Verdict::Away | Verdict::Busy => {
+                    unanswered |= verdict == Verdict::Away;
+                    self.note_waiting(request, &error);
                     tokio::time::sleep(waits.next().unwrap_or(self.config.max)).await;
                     continue;
                 }
@@ -145,9 +145,9 @@ impl Retry {
             .build()
     }
 
-    fn note_away(&self, request: &'static str, error: &StoreError) {
+    fn note_waiting(&self, request: &'static str, error: &StoreError) {
         if self.readiness.is_ready() {
-            tracing::warn!(request, %error, "clickhouse is away: holding");
+            tracing::warn!(request, %error, "clickhouse is away or busy: holding");
         }
         self.readiness.block(CLICKHOUSE, error.to_string());
     }

@@ -7,6 +7,7 @@
 //! path.
 
 mod changes;
+mod columns;
 mod config;
 mod error;
 mod insert;
