@@ -116,6 +116,8 @@ fn p6_a_change_that_cannot_be_folded_is_set_aside_and_the_others_are_applied() -
         let comment = |id, text| events::event(events::comment(id, text));
         let (put, other) = (events::put("t", 1), events::put("t", 2));
         let (id, late) = (put.id(), Uuid::now_v7());
+        // No later than its patch, although it comes later.
+        let last = events::event(Operation::Put(events::feedback(late, "t", 3)));
         stack.produce(&[put, other.clone()]).await?;
         let good = stack.produce(&[comment(id, "good")]).await?;
         stack.settled().await?;
@@ -125,8 +127,7 @@ fn p6_a_change_that_cannot_be_folded_is_set_aside_and_the_others_are_applied() -
             .await?;
         let fine = stack.produce(&[comment(other.id(), "fine")]).await?;
         stack.settled().await?;
-        let put = Operation::Put(events::feedback(late, "t", 3));
-        stack.produce(&[events::event(put)]).await?;
+        stack.produce(&[last]).await?;
         wait_until("the changes to be set aside", async || {
             let outcomes = stack.settled().await?;
             Ok(bad

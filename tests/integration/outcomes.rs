@@ -250,7 +250,7 @@ fn p5_more_patches_than_one_round_looks_at_are_all_ended_also_after_a_restart() 
         ..Options::default()
     };
     run(options, async |stack| {
-        let patches: Vec<_> = (0..6000)
+        let patches: Vec<_> = (0..5200)
             .map(|_| events::event(events::comment(Uuid::now_v7(), "nobody's")))
             .collect();
         stack.produce(&patches).await?;

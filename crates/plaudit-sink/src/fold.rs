@@ -75,28 +75,32 @@ impl Steps {
                 let given_up = known.changes.into_iter().filter(is_ours);
                 let by_place = given_up.map(|change| (change.place(), change));
                 folded.given_up.extend(by_place);
-                if !known.rows.is_empty() {
-                    folded.found.insert(id);
-                }
+                folded.found.insert(id);
             }
         }
         Ok(folded)
     }
 
+    /// What is known of those ids that have a row.
+    ///
     /// Rows first, then changes: whoever wrote a change and saw no row leaves it
     /// to whoever writes the row, who reads changes after that.
     async fn read_ids(&self, ids: &[Id]) -> Result<HashMap<Id, Known>, Stop> {
         let rows = self
             .insist("read current rows", || self.store.current_rows(ids))
             .await?;
-        let changes = self
-            .insist("read changes", || self.store.changes_of(ids))
-            .await?;
         let mut known: HashMap<Id, Known> = HashMap::new();
         for row in rows {
             let id = (row.project.clone(), row.feedback.id);
             known.entry(id).or_default().rows.push(row);
         }
+        if known.is_empty() {
+            return Ok(known);
+        }
+        let found: Vec<Id> = known.keys().cloned().collect();
+        let changes = self
+            .insist("read changes", || self.store.changes_of(&found))
+            .await?;
         for change in changes {
             let id = (change.project.clone(), change.id);
             known.entry(id).or_default().changes.push(change);

@@ -17,8 +17,11 @@ use crate::batch::Position;
 use crate::dead_letter::DeadLetter;
 use crate::metrics::{self, reason};
 use crate::origin::Origin;
-use crate::pending::Waiting;
+use crate::pending::{Waiting, ids_of};
 use crate::steps::{Steps, Stop, now_millis};
+
+/// Changes whose records are in memory at a time (**P5**).
+pub(crate) const RECORDS_AT_A_TIME: usize = 250;
 
 impl Steps {
     /// Gives up what has waited too long, of patches whose feedback is not there.
@@ -33,9 +36,16 @@ impl Steps {
             return Ok(());
         }
         let reached = self.reached(now).await?;
-        let late: BTreeSet<_> = late
+        let late: Vec<&Waiting> = late
             .into_iter()
             .filter(|waiting| waiting.received_at < reached)
+            .collect();
+        // Once more, now that what was on its way has come.
+        let folded = self.fold(&ids_of(late.iter().copied())).await?;
+        self.end_given_up(&folded.unfoldable).await?;
+        let late: BTreeSet<_> = late
+            .into_iter()
+            .filter(|waiting| !folded.found.contains(&waiting.id))
             .map(Waiting::place)
             .collect();
         if late.is_empty() {
@@ -51,11 +61,16 @@ impl Steps {
     /// Ends patches at these places as given up, for lack of feedback unless they
     /// are marked with another reason.
     pub(crate) async fn end_given_up(&self, places: &BTreeSet<(i32, i64)>) -> Result<(), Stop> {
-        if places.is_empty() {
-            return Ok(());
-        }
         let places: Vec<_> = places.iter().copied().collect();
-        let mut changes = self.changes_at(&places).await?;
+        for places in places.chunks(RECORDS_AT_A_TIME) {
+            self.end_marked(places).await?;
+        }
+        Ok(())
+    }
+
+    /// Marks those that are not, and carries out what a mark stands for.
+    async fn end_marked(&self, places: &[(i32, i64)]) -> Result<(), Stop> {
+        let mut changes = self.changes_at(places).await?;
         let mut new = Vec::new();
         for change in &mut changes {
             if change.gave_up.is_none() {
@@ -70,7 +85,7 @@ impl Steps {
         self.publish_dead_letters(&dead).await?;
         let ranges: Vec<LedgerRange> = dead.iter().map(range_of).collect();
         self.write_ledger(&ranges).await?;
-        self.pending.remove(&places);
+        self.pending.remove(places);
         metrics::outcome(Outcome::DeadLettered, dead.len());
         Ok(())
     }

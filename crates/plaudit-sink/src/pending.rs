@@ -6,7 +6,7 @@
 //! partition begins, and when what did not fit has room: it is a cache, with a
 //! bound (**P5**), of what the ledger knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use plaudit_store::{Change, LedgerRange};
 use tokio::time::Instant;
 
 use crate::fold::Id;
+use crate::give_up::RECORDS_AT_A_TIME;
 use crate::metrics;
 use crate::steps::{Steps, Stop};
 
@@ -192,10 +193,7 @@ impl Steps {
         if round.is_empty() {
             return Ok(());
         }
-        let mut ids: Vec<_> = round.iter().map(|waiting| waiting.id.clone()).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let folded = self.fold(&ids).await?;
+        let folded = self.fold(&ids_of(&round)).await?;
         let mut given_up = folded.unfoldable;
         let (marked, rest): (Vec<_>, Vec<_>) = round
             .into_iter()
@@ -217,7 +215,7 @@ impl Steps {
                 self.store.pending_offsets(&self.topic, partition)
             })
             .await?;
-        for offsets in offsets.chunks(A_ROUND) {
+        for offsets in offsets.chunks(RECORDS_AT_A_TIME) {
             let places: Vec<_> = offsets.iter().map(|offset| (partition, *offset)).collect();
             let changes = self.changes_at(&places).await?;
             self.pending.add(changes.iter().map(Waiting::of));
@@ -253,6 +251,12 @@ impl Steps {
         metrics::outcome(Outcome::Stored, ended.len());
         Ok(())
     }
+}
+
+/// The feedbacks that patches wait for, each once.
+pub(crate) fn ids_of<'w>(waiting: impl IntoIterator<Item = &'w Waiting>) -> Vec<Id> {
+    let ids: BTreeSet<&Id> = waiting.into_iter().map(|waiting| &waiting.id).collect();
+    ids.into_iter().cloned().collect()
 }
 
 #[cfg(test)]
