@@ -109,12 +109,12 @@ async fn main() -> anyhow::Result<()> {
             .watermarks(&kafka.topic, Duration::from_secs(10))
             .await?
         {
-            while store
-                .ledger_ends(&kafka.topic, log.partition, 0)
-                .await?
-                .prefix
-                < log.high
-            {
+            let all = [(log.partition, 0)];
+            loop {
+                let ends = store.ledger_ends(&kafka.topic, &all).await?;
+                if ends.first().map_or(0, |end| end.prefix) >= log.high {
+                    break;
+                }
                 tokio::time::sleep(LOOK).await;
             }
         }

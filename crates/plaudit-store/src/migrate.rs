@@ -62,6 +62,16 @@ pub enum MigrateError {
         /// This binary's.
         known: u32,
     },
+    /// A column is not as the migrations made it.
+    #[error("the column `{column}` is {found} and this binary needs {needed}")]
+    Column {
+        /// Table and column.
+        column: String,
+        /// Its type, or that it is missing.
+        found: String,
+        /// The type that is needed.
+        needed: String,
+    },
 }
 
 /// The tables that lose what is too old.
@@ -145,13 +155,17 @@ impl Store {
     /// Checks that the schema is the one that this binary was built for.
     ///
     /// # Errors
-    /// [`MigrateError::Older`] or [`MigrateError::Newer`] say what to do.
+    /// [`MigrateError::Older`] or [`MigrateError::Newer`] say what to do;
+    /// [`MigrateError::Column`] names what somebody changed.
     pub async fn check_schema(&self) -> Result<(), MigrateError> {
         let known = Self::SCHEMA_VERSION;
         match self.schema_version().await? {
             found if found > known => Err(MigrateError::Newer { found, known }),
             found if found < known => Err(MigrateError::Older { found, known }),
-            _ => Ok(()),
+            _ => {
+                let migrations: Vec<&str> = MIGRATIONS.iter().map(|(.., sql)| *sql).collect();
+                self.check_columns(&migrations).await
+            }
         }
     }
 
