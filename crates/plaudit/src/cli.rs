@@ -4,17 +4,19 @@ mod arguments;
 
 pub use arguments::Cli;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Context;
 use clap::Parser;
+use plaudit_dialects::tensorzero;
 use plaudit_service::{Keyring, LogFormat, init_logging};
 
 use crate::config::{Config, Sources};
 use crate::console::{print, say};
 use crate::{clickhouse, demo, load, migrate, services, standalone, up};
-use arguments::{Command, CreateKey, KeysCommand};
+use arguments::{Command, ConfigCommand, CreateKey, KeysCommand};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -45,7 +47,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(runtime.block_on(up::run(arguments.options(sources)?)));
         }
         Command::Migrate => runtime()?.block_on(migrate::run(&sources))?,
-        Command::Config => print(Config::load(&sources)?.to_toml()?.trim_end()),
+        Command::Config { command: None } => print(Config::load(&sources)?.to_toml()?.trim_end()),
+        Command::Config {
+            command: Some(ConfigCommand::ImportTensorzero { file }),
+        } => print(import_tensorzero(&file)?.trim_end()),
         Command::Keys {
             command: KeysCommand::Create(arguments),
         } => create_key(&arguments, &sources)?,
@@ -83,6 +88,12 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
+}
+
+fn import_tensorzero(file: &Path) -> anyhow::Result<String> {
+    let configuration =
+        std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    tensorzero::import_metrics(&configuration).with_context(|| format!("read {}", file.display()))
 }
 
 fn create_key(arguments: &CreateKey, sources: &Sources) -> anyhow::Result<()> {

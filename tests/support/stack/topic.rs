@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
 use plaudit_event::{Event, Outcome, codec};
-use plaudit_kafka::{Delivery, Record};
+use plaudit_kafka::{Delivery, Read, Record, TopicReader};
 use serde_json::Value;
 
 use super::Stack;
@@ -49,6 +49,39 @@ impl Stack {
             other => bail!("a record is not confirmed: {other:?}"),
         };
         deliveries.into_iter().map(place).collect()
+    }
+
+    /// Everything that is in the test's topics: keys, values and headers, as they are.
+    ///
+    /// # Errors
+    /// When the broker does not say.
+    pub async fn contents(&self) -> Result<Vec<Vec<u8>>> {
+        let mut contents = Vec::new();
+        for topic in [
+            &self.kafka.topic,
+            &self.kafka.dead_topic(),
+            &self.kafka.metrics_topic,
+        ] {
+            let marks = self.admin.watermarks(topic, DEADLINE).await?;
+            for mark in marks.into_iter().filter(|mark| mark.low < mark.high) {
+                let from = [(mark.partition, mark.low)];
+                let reader = TopicReader::open(&self.kafka, topic, &from)?;
+                loop {
+                    let read = reader.poll(DEADLINE).context("a topic has no end")?;
+                    let Read::Record(message) = read? else {
+                        break;
+                    };
+                    contents.extend(
+                        [message.key(), message.payload()]
+                            .into_iter()
+                            .flatten()
+                            .map(<[u8]>::to_vec),
+                    );
+                    contents.extend(message.headers().map(|(_, content)| content.to_vec()));
+                }
+            }
+        }
+        Ok(contents)
     }
 
     /// Per partition with records, where its log begins and ends.

@@ -47,7 +47,10 @@ pub(super) enum Command {
     /// Make topics and tables, or bring them to this version
     Migrate,
     /// Print the effective configuration, secrets as ***
-    Config,
+    Config {
+        #[command(subcommand)]
+        command: Option<ConfigCommand>,
+    },
     /// Manage API keys
     Keys {
         #[command(subcommand)]
@@ -64,6 +67,15 @@ pub(super) enum Command {
     /// Become a program that gets SIGTERM when its parent is gone
     #[command(hide = true)]
     Tethered(Tethered),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print the metrics of a TensorZero gateway's configuration as a `metrics.file`
+    ImportTensorzero {
+        /// The gateway's `tensorzero.toml`
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
