@@ -17,7 +17,9 @@ mod call;
 #[cfg(test)]
 mod fixtures;
 pub mod native;
+mod page;
 pub mod portkey;
+mod public;
 mod search;
 mod sent;
 mod sniff;
@@ -30,6 +32,6 @@ pub use call::{Call, Content};
 pub use search::{Search, Stored};
 pub use token::{Token, TokenError, TokenKey};
 pub use vendor::{
-    Access, Action, Endpoint, Fault, Form, Hints, Parsed, Refusal, Table, VENDORS, Vendor, table,
-    vendor,
+    Access, Action, Endpoint, Fault, Form, Hints, ParseFound, Parsed, Refusal, Table, VENDORS,
+    Vendor, table, vendor,
 };
