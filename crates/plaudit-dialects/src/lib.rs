@@ -16,6 +16,7 @@ mod batch;
 mod call;
 #[cfg(test)]
 mod fixtures;
+pub mod langsmith;
 pub mod native;
 mod page;
 pub mod portkey;

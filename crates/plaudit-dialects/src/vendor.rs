@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode};
 use plaudit_event::{Declaration, Dialect, FieldError};
 
-use crate::{Answer, Batch, Call, Fates, Search, Stored, native, portkey};
+use crate::{Answer, Batch, Call, Fates, Search, Stored, langsmith, native, portkey};
 
 /// One API: its paths, and how it says no.
 #[derive(Clone, Copy, Debug)]
@@ -180,7 +180,7 @@ pub enum Refusal {
 
 /// Every API, in the order in which they are asked whether a request is theirs.
 /// The last takes what nobody else does, where it has the path.
-pub const VENDORS: [&Vendor; 2] = [&portkey::VENDOR, &native::VENDOR];
+pub const VENDORS: [&Vendor; 3] = [&portkey::VENDOR, &langsmith::VENDOR, &native::VENDOR];
 
 /// The endpoints of each path and method.
 pub type Table = BTreeMap<(String, &'static str), Vec<(&'static Vendor, &'static Endpoint)>>;
