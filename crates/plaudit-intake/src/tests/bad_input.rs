@@ -304,7 +304,12 @@ async fn a_wrong_key_is_turned_away() {
         StatusCode::OK
     );
     // What became of one's own events is no read, as a receipt is none.
-    let waiting = ask("/v1/feedback?wait=visible&timeout_ms=0", "x-api-key", writer).await;
+    let waiting = ask(
+        "/v1/feedback?wait=visible&timeout_ms=0",
+        "x-api-key",
+        writer,
+    )
+    .await;
     assert_eq!(waiting.body["items"][0]["state"], "pending");
     let batches = app.collector.batches.lock().unwrap();
     assert_eq!(
@@ -312,7 +317,7 @@ async fn a_wrong_key_is_turned_away() {
             .iter()
             .map(|batch| &*batch.project)
             .collect::<Vec<_>>(),
-        ["p"]
+        ["p", "p"]
     );
 }
 
