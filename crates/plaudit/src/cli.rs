@@ -4,17 +4,19 @@ mod arguments;
 
 pub use arguments::Cli;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Context;
 use clap::Parser;
+use plaudit_dialects::tensorzero::import_metrics;
 use plaudit_service::{Keyring, LogFormat, init_logging};
 
 use crate::config::{Config, Sources};
 use crate::console::{print, say};
 use crate::{clickhouse, demo, load, migrate, services, standalone, up};
-use arguments::{Command, CreateKey, KeysCommand};
+use arguments::{Command, ConfigCommand, CreateKey, KeysCommand};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -45,7 +47,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(runtime.block_on(up::run(arguments.options(sources)?)));
         }
         Command::Migrate => runtime()?.block_on(migrate::run(&sources))?,
-        Command::Config => print(Config::load(&sources)?.to_toml()?.trim_end()),
+        Command::Config {
+            command: Some(ConfigCommand::ImportTensorzero { file }),
+        } => import_tensorzero(&file)?,
+        Command::Config { command: None } => print(Config::load(&sources)?.to_toml()?.trim_end()),
         Command::Keys {
             command: KeysCommand::Create(arguments),
         } => create_key(&arguments, &sources)?,
@@ -83,6 +88,15 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
+}
+
+fn import_tensorzero(file: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("read the configuration {}", file.display()))?;
+    let metrics = import_metrics(&text)
+        .with_context(|| format!("import the metrics of {}", file.display()))?;
+    print(metrics.trim_end());
+    Ok(())
 }
 
 fn create_key(arguments: &CreateKey, sources: &Sources) -> anyhow::Result<()> {

@@ -47,7 +47,10 @@ pub(super) enum Command {
     /// Make topics and tables, or bring them to this version
     Migrate,
     /// Print the effective configuration, secrets as ***
-    Config,
+    Config {
+        #[command(subcommand)]
+        command: Option<ConfigCommand>,
+    },
     /// Manage API keys
     Keys {
         #[command(subcommand)]
@@ -64,6 +67,16 @@ pub(super) enum Command {
     /// Become a program that gets SIGTERM when its parent is gone
     #[command(hide = true)]
     Tethered(Tethered),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print the metrics of a TensorZero configuration as a metrics file
+    ImportTensorzero {
+        /// The `tensorzero.toml`
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -266,6 +279,23 @@ mod tests {
             [Setting::new("kafka.brokers", "a:1")]
         );
         assert_eq!(cli.sources().file, Some("x.toml".into()));
+    }
+
+    #[test]
+    fn a_configuration_is_printed_or_imported() {
+        let command = |line: &[&str]| Cli::parse_from(line).command;
+        assert!(matches!(
+            command(&["plaudit", "config"]),
+            Command::Config { command: None }
+        ));
+        let line = ["plaudit", "config", "import-tensorzero", "t.toml"];
+        let Command::Config {
+            command: Some(ConfigCommand::ImportTensorzero { file }),
+        } = command(&line)
+        else {
+            panic!("another command");
+        };
+        assert_eq!(file, PathBuf::from("t.toml"));
     }
 
     #[test]
