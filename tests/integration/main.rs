@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod events;
+mod expired;
 mod failures;
 mod kafka;
 mod keys;

@@ -108,6 +108,9 @@ impl EngineConfig {
   <mark_cache_size>{MARK_CACHE_BYTES}</mark_cache_size>
   <max_concurrent_queries>100</max_concurrent_queries>
   <max_connections>1024</max_connections>
+  <!-- Shorter than the engine waits for connections when it stops: one that is idle
+       still by then makes it end the whole process as failed. -->
+  <keep_alive_timeout>3</keep_alive_timeout>
   <background_pool_size>2</background_pool_size>
   <background_merges_mutations_concurrency_ratio>2</background_merges_mutations_concurrency_ratio>
   <background_schedule_pool_size>8</background_schedule_pool_size>

@@ -21,6 +21,9 @@ pub struct Tasks {
     set: JoinSet<Result<(), BoxError>>,
     names: HashMap<Id, &'static str>,
     stop: CancellationToken,
+    /// The tasks that outlive the others.
+    watching: JoinSet<Result<(), BoxError>>,
+    end: CancellationToken,
 }
 
 /// How a service failed.
@@ -45,6 +48,24 @@ impl Tasks {
     /// The token that tells every task to stop. Cancel safe to wait for.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// The token of [`start_watching`](Self::start_watching)'s tasks.
+    pub fn end_token(&self) -> CancellationToken {
+        self.end.clone()
+    }
+
+    /// Starts a task that goes on while the others stop, until
+    /// [`end_token`](Self::end_token) says that they have: probes and metrics.
+    pub fn start_watching<F, E>(&mut self, name: &'static str, task: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let handle = self
+            .watching
+            .spawn(async move { task.await.map_err(Into::into) });
+        self.names.insert(handle.id(), name);
     }
 
     /// Starts a task under a name.
@@ -75,10 +96,18 @@ impl Tasks {
             Some(end) = self.set.join_next_with_id() => {
                 self.settle(end).and_then(|name| Err(TaskError::Early(name)))
             }
+            Some(end) = self.watching.join_next_with_id() => {
+                self.settle(end).and_then(|name| Err(TaskError::Early(name)))
+            }
         };
         self.stop.cancel();
         let drain = async {
             while let Some(end) = self.set.join_next_with_id().await {
+                let settled = self.settle(end).map(drop);
+                result = std::mem::replace(&mut result, Ok(())).and(settled);
+            }
+            self.end.cancel();
+            while let Some(end) = self.watching.join_next_with_id().await {
                 let settled = self.settle(end).map(drop);
                 result = std::mem::replace(&mut result, Ok(())).and(settled);
             }
@@ -146,6 +175,24 @@ mod tests {
         let stop = tasks.stop_token();
         tasks.start("waits", async move {
             stop.cancelled().await;
+            Ok::<_, Never>(())
+        });
+        assert!(tasks.run(async {}, Duration::from_secs(1)).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_watches_goes_on_until_the_others_have_stopped() {
+        let mut tasks = Tasks::default();
+        let (stop, end) = (tasks.stop_token(), tasks.end_token());
+        let seen = end.clone();
+        tasks.start("drains", async move {
+            stop.cancelled().await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            assert!(!seen.is_cancelled());
+            Ok::<_, Never>(())
+        });
+        tasks.start_watching("watches", async move {
+            end.cancelled().await;
             Ok::<_, Never>(())
         });
         assert!(tasks.run(async {}, Duration::from_secs(1)).await.is_ok());

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use clap::Parser;
-use plaudit_dialects::tensorzero::import_metrics;
+use plaudit_dialects::tensorzero;
 use plaudit_service::{Keyring, LogFormat, init_logging};
 
 use crate::config::{Config, Sources};
@@ -47,10 +47,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(runtime.block_on(up::run(arguments.options(sources)?)));
         }
         Command::Migrate => runtime()?.block_on(migrate::run(&sources))?,
+        Command::Config { command: None } => print(Config::load(&sources)?.to_toml()?.trim_end()),
         Command::Config {
             command: Some(ConfigCommand::ImportTensorzero { file }),
-        } => import_tensorzero(&file)?,
-        Command::Config { command: None } => print(Config::load(&sources)?.to_toml()?.trim_end()),
+        } => print(import_tensorzero(&file)?.trim_end()),
         Command::Keys {
             command: KeysCommand::Create(arguments),
         } => create_key(&arguments, &sources)?,
@@ -90,13 +90,10 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-fn import_tensorzero(file: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("read the configuration {}", file.display()))?;
-    let metrics = import_metrics(&text)
-        .with_context(|| format!("import the metrics of {}", file.display()))?;
-    print(metrics.trim_end());
-    Ok(())
+fn import_tensorzero(file: &Path) -> anyhow::Result<String> {
+    let configuration =
+        std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    tensorzero::import_metrics(&configuration).with_context(|| format!("read {}", file.display()))
 }
 
 fn create_key(arguments: &CreateKey, sources: &Sources) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use plaudit_embedded::{Engine, EngineConfig};
+use plaudit_embedded::{Engine, EngineConfig, EngineError};
 use tokio::task::spawn_blocking;
 
 use crate::parts;
@@ -73,7 +73,12 @@ pub async fn run(options: ClickhouseOptions) -> anyhow::Result<()> {
 pub(crate) async fn start(options: ClickhouseOptions) -> anyhow::Result<Engine> {
     let engine = spawn_blocking(move || -> anyhow::Result<Engine> {
         let config = options.engine_config()?;
-        Ok(Engine::start(&config, START_PATIENCE)?)
+        Engine::start(&config, START_PATIENCE).map_err(|error| match error {
+            error @ EngineError::Port { .. } => {
+                anyhow!(error).context("choose another address with --listen")
+            }
+            error => anyhow!(error),
+        })
     });
     engine.await?
 }

@@ -58,9 +58,9 @@ pub async fn intake(config: Config) -> anyhow::Result<()> {
     let stop = tasks.stop_token().cancelled_owned();
     tasks.start(
         "intake",
-        plaudit_intake::run(listener, intake, readiness, stop),
+        plaudit_intake::run(listener, intake, readiness.clone(), stop),
     );
-    until_signal(tasks).await
+    until_signal(tasks, readiness).await
 }
 
 /// `plaudit sink`: stores feedback until a signal.
@@ -73,10 +73,11 @@ pub async fn sink(config: Config) -> anyhow::Result<()> {
     let mut tasks = observe(&config, SINK_METRICS_PORT, &readiness).await?;
     let store = Store::new(config.clickhouse);
     let stop = tasks.stop_token();
+    let sink_readiness = readiness.clone();
     tasks.start("sink", async move {
-        plaudit_sink::run(config.sink, &config.kafka, store, readiness, stop).await
+        plaudit_sink::run(config.sink, &config.kafka, store, sink_readiness, stop).await
     });
-    until_signal(tasks).await
+    until_signal(tasks, readiness).await
 }
 
 /// `plaudit query`: answers questions until a signal.
@@ -93,11 +94,11 @@ pub async fn query(config: Config) -> anyhow::Result<()> {
         config: config.query,
         store: Store::new(config.clickhouse),
         keyring,
-        readiness,
+        readiness: readiness.clone(),
     };
     let stop = tasks.stop_token();
     tasks.start("query", plaudit_query::run(listener, deps, stop));
-    until_signal(tasks).await
+    until_signal(tasks, readiness).await
 }
 
 /// Reads keys and declared metrics again at every SIGHUP.
@@ -130,8 +131,9 @@ pub(crate) async fn observe(
     let listener = listen(address, "observe.listen").await?;
     let metrics = install_metrics()?;
     let mut tasks = Tasks::default();
-    let stop = tasks.stop_token().cancelled_owned();
-    tasks.start("observe", serve(listener, metrics, readiness.clone(), stop));
+    // Until the end: who drains says that it is not ready, and is measured still.
+    let end = tasks.end_token().cancelled_owned();
+    tasks.start_watching("observe", serve(listener, metrics, readiness.clone(), end));
     Ok(tasks)
 }
 
@@ -141,8 +143,13 @@ pub(crate) async fn listen(address: SocketAddr, key: &str) -> anyhow::Result<Tcp
         .with_context(|| format!("cannot listen on {address} ({key})"))
 }
 
-pub(crate) async fn until_signal(tasks: Tasks) -> anyhow::Result<()> {
+/// Runs the tasks until a signal; from then on the service is not ready.
+pub(crate) async fn until_signal(tasks: Tasks, readiness: Readiness) -> anyhow::Result<()> {
     let signal = stop_signal().context("listen for signals")?;
+    let signal = async move {
+        signal.await;
+        readiness.block("running", "stopping");
+    };
     tasks.run(signal, GRACE).await?;
     tracing::info!("stopped");
     Ok(())

@@ -221,7 +221,7 @@ async fn serve(config: Config, declared: &Path) -> anyhow::Result<()> {
         config: config.query,
         store,
         keyring,
-        readiness,
+        readiness: readiness.clone(),
     };
     let stop = tasks.stop_token();
     tasks.start("query", plaudit_query::run(query_listener, deps, stop));
@@ -229,7 +229,7 @@ async fn serve(config: Config, declared: &Path) -> anyhow::Result<()> {
         "plaudit standalone is ready: intake http://{}, query http://{}",
         addresses.0, addresses.1
     ));
-    services::until_signal(tasks).await
+    services::until_signal(tasks, readiness).await
 }
 
 async fn stop_engine(engine: Engine) -> anyhow::Result<()> {

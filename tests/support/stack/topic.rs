@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
 use plaudit_event::{Event, Outcome, codec};
-use plaudit_kafka::{Delivery, Record};
+use plaudit_kafka::{Delivery, Read, Record, TopicReader};
 use serde_json::Value;
 
 use super::Stack;
@@ -51,6 +51,39 @@ impl Stack {
         deliveries.into_iter().map(place).collect()
     }
 
+    /// Everything that is in the test's topics: keys, values and headers, as they are.
+    ///
+    /// # Errors
+    /// When the broker does not say.
+    pub async fn contents(&self) -> Result<Vec<Vec<u8>>> {
+        let mut contents = Vec::new();
+        for topic in [
+            &self.kafka.topic,
+            &self.kafka.dead_topic(),
+            &self.kafka.metrics_topic,
+        ] {
+            let marks = self.admin.watermarks(topic, DEADLINE).await?;
+            for mark in marks.into_iter().filter(|mark| mark.low < mark.high) {
+                let from = [(mark.partition, mark.low)];
+                let reader = TopicReader::open(&self.kafka, topic, &from)?;
+                loop {
+                    let read = reader.poll(DEADLINE).context("a topic has no end")?;
+                    let Read::Record(message) = read? else {
+                        break;
+                    };
+                    contents.extend(
+                        [message.key(), message.payload()]
+                            .into_iter()
+                            .flatten()
+                            .map(<[u8]>::to_vec),
+                    );
+                    contents.extend(message.headers().map(|(_, content)| content.to_vec()));
+                }
+            }
+        }
+        Ok(contents)
+    }
+
     /// Per partition with records, where its log begins and ends.
     ///
     /// # Errors
@@ -69,6 +102,15 @@ impl Stack {
             .into_iter()
             .map(|mark| (mark.partition, mark.low..mark.high))
             .collect())
+    }
+
+    /// Deletes the records of a partition before an offset, as retention does.
+    ///
+    /// # Errors
+    /// When the broker does not.
+    pub async fn expire(&self, partition: i32, before: i64) -> Result<()> {
+        let before = [(partition, before)];
+        Ok(self.admin.delete_before(&before, DEADLINE).await?)
     }
 
     /// What the group has committed, by partition.

@@ -71,10 +71,9 @@ pub(super) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Print the metrics of a TensorZero configuration as a metrics file
+    /// Print the metrics of a TensorZero gateway's configuration as a `metrics.file`
     ImportTensorzero {
-        /// The `tensorzero.toml`
-        #[arg(value_name = "FILE")]
+        /// The gateway's `tensorzero.toml`
         file: PathBuf,
     },
 }
@@ -279,23 +278,6 @@ mod tests {
             [Setting::new("kafka.brokers", "a:1")]
         );
         assert_eq!(cli.sources().file, Some("x.toml".into()));
-    }
-
-    #[test]
-    fn a_configuration_is_printed_or_imported() {
-        let command = |line: &[&str]| Cli::parse_from(line).command;
-        assert!(matches!(
-            command(&["plaudit", "config"]),
-            Command::Config { command: None }
-        ));
-        let line = ["plaudit", "config", "import-tensorzero", "t.toml"];
-        let Command::Config {
-            command: Some(ConfigCommand::ImportTensorzero { file }),
-        } = command(&line)
-        else {
-            panic!("another command");
-        };
-        assert_eq!(file, PathBuf::from("t.toml"));
     }
 
     #[test]
