@@ -22,3 +22,4 @@ mod reads;
 mod schema;
 mod sinks;
 mod standalone;
+mod tokens;
