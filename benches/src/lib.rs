@@ -64,3 +64,11 @@ pub fn peak_resident_kib(pid: u32) -> anyhow::Result<u64> {
         .and_then(|number| number.trim().parse().ok())
         .context("parse the process's memory")
 }
+
+/// Lets the peak of this process begin anew, at what is resident now.
+///
+/// # Errors
+/// When this is not Linux.
+pub fn reset_peak_resident() -> anyhow::Result<()> {
+    fs::write("/proc/self/clear_refs", "5").context("reset the peak of resident memory")
+}

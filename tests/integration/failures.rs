@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use plaudit_event::Outcome;
+use plaudit_event::{Operation, Outcome};
 use plaudit_sink::{OnExhausted, RetryConfig, SinkConfig};
 use support::{Options, Proxy, Stack, backend, run, wait_until};
+use uuid::Uuid;
 
 use crate::events;
 
@@ -22,22 +23,17 @@ fn impatient(on_exhausted: OnExhausted) -> SinkConfig {
     }
 }
 
-/// Makes every insert of feedback fail with TOO_MANY_PARTS, which may pass.
+/// Makes every insert of feedback fail with ILLEGAL_DIVISION, which is not known
+/// to be anything but passing.
 async fn refuse_inserts(stack: &Stack) -> Result<()> {
-    stack.db.execute("SYSTEM STOP MERGES {db}.feedback").await?;
-    let sql = "ALTER TABLE {db}.feedback MODIFY SETTING parts_to_delay_insert = 1, parts_to_throw_insert = 1";
+    let sql =
+        "ALTER TABLE {db}.feedback ADD CONSTRAINT broken CHECK intDiv(1, toUInt8(value = '')) = 1";
     stack.db.execute(sql).await.map(drop)
 }
 
 async fn allow_inserts(stack: &Stack) -> Result<()> {
-    let sql =
-        "ALTER TABLE {db}.feedback RESET SETTING parts_to_delay_insert, parts_to_throw_insert";
-    stack.db.execute(sql).await?;
-    stack
-        .db
-        .execute("SYSTEM START MERGES {db}.feedback")
-        .await
-        .map(drop)
+    let sql = "ALTER TABLE {db}.feedback DROP CONSTRAINT broken";
+    stack.db.execute(sql).await.map(drop)
 }
 
 /// A stack that has something stored, so that there is a part.
@@ -50,7 +46,7 @@ async fn store_one(stack: &Stack) -> Result<()> {
 fn p6_a_row_that_clickhouse_cannot_take_is_set_aside_and_the_rest_is_stored() -> Result<()> {
     let options = Options {
         partitions: 1,
-        expected_errors: &["clickhouse cannot take a row"],
+        expected_errors: &["clickhouse does not take rows"],
         ..Options::default()
     };
     run(options, async |stack| {
@@ -78,10 +74,127 @@ fn p6_a_row_that_clickhouse_cannot_take_is_set_aside_and_the_rest_is_stored() ->
 }
 
 #[test]
+fn p6_one_row_in_a_thousand_that_clickhouse_cannot_take_is_found() -> Result<()> {
+    let options = Options {
+        partitions: 1,
+        sinks: 0,
+        expected_errors: &["clickhouse does not take rows"],
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        stack
+            .db
+            .execute("ALTER TABLE {db}.feedback ADD CONSTRAINT poison CHECK value != '617'")
+            .await?;
+        stack.produce(&events::puts(1000)).await?;
+        stack.start_sink();
+        let outcomes = stack.settled().await?;
+        for ((_, offset), outcome) in outcomes {
+            let expected = if offset == 617 {
+                Outcome::DeadLettered
+            } else {
+                Outcome::Stored
+            };
+            assert_eq!(outcome, expected, "{offset}");
+        }
+        assert_eq!(stack.db.current().await?.len(), 999);
+        Ok(())
+    })
+}
+
+#[test]
+fn p6_a_change_that_cannot_be_folded_is_set_aside_and_the_others_are_applied() -> Result<()> {
+    let options = Options {
+        expected_errors: &["with these changes folded in"],
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        stack
+            .db
+            .execute("ALTER TABLE {db}.feedback ADD CONSTRAINT poison CHECK comment != 'bad'")
+            .await?;
+        let comment = |id, text| events::event(events::comment(id, text));
+        let (put, other) = (events::put("t", 1), events::put("t", 2));
+        let (id, late) = (put.id(), Uuid::now_v7());
+        // No later than its patch, although it comes later.
+        let last = events::event(Operation::Put(events::feedback(late, "t", 3)));
+        stack.produce(&[put, other.clone()]).await?;
+        let good = stack.produce(&[comment(id, "good")]).await?;
+        stack.settled().await?;
+        // One after what is folded, between others, and before its feedback.
+        let bad = stack
+            .produce(&[comment(id, "bad"), comment(late, "bad")])
+            .await?;
+        let fine = stack.produce(&[comment(other.id(), "fine")]).await?;
+        stack.settled().await?;
+        stack.produce(&[last]).await?;
+        wait_until("the changes to be set aside", async || {
+            let outcomes = stack.settled().await?;
+            Ok(bad
+                .iter()
+                .all(|place| outcomes[place] == Outcome::DeadLettered))
+        })
+        .await?;
+        let outcomes = stack.outcomes().await?;
+        assert_eq!(outcomes[&good[0]], Outcome::Stored);
+        assert_eq!(outcomes[&fine[0]], Outcome::Stored);
+        let rows = stack
+            .db
+            .rows("SELECT value, comment FROM {db}.feedback_current ORDER BY value");
+        let seen: Vec<String> = rows
+            .await?
+            .iter()
+            .map(|row| format!("{} {}", row["value"], row["comment"]))
+            .collect();
+        assert_eq!(seen, [r#""1" "good""#, r#""2" "fine""#, r#""3" """#]);
+        let sql = "SELECT count() FROM {db}.ledger WHERE outcome = 'dead_lettered' AND reason = 'unfoldable'";
+        assert_eq!(stack.db.number(sql).await?, 2);
+        Ok(())
+    })
+}
+
+#[test]
+fn p6_a_row_that_an_error_left_without_its_other_orders_is_held_until_it_is_whole() -> Result<()> {
+    let options = Options {
+        partitions: 1,
+        sink: impatient(OnExhausted::DeadLetter),
+        expected_errors: &["clickhouse refuses: holding"],
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        // What a view fills refuses it: the error answer leaves the row itself stored.
+        let refuse =
+            "ALTER TABLE {db}.feedback_by_metric ADD CONSTRAINT poison CHECK metric != 'bad'";
+        stack.db.execute(refuse).await?;
+        let mut bad = events::feedback(Uuid::now_v7(), "t", 1);
+        bad.metric = "bad".into();
+        let places = stack
+            .produce(&[events::event(Operation::Put(bad)), events::put("t", 2)])
+            .await?;
+        wait_until("the sink to hold", async || {
+            Ok(stack.log.has("complete stored rows"))
+        })
+        .await?;
+        assert!(!stack.sink_is_ready(0));
+        assert_eq!(stack.db.current().await?.len(), 2, "it is seen");
+        assert_eq!(stack.outcomes().await?.len(), 0, "so it is no dead letter");
+        let allow = "ALTER TABLE {db}.feedback_by_metric DROP CONSTRAINT poison";
+        stack.db.execute(allow).await?;
+        let outcomes = stack.settled().await?;
+        assert!(
+            places
+                .iter()
+                .all(|place| outcomes[place] == Outcome::Stored)
+        );
+        stack.ready().await
+    })
+}
+
+#[test]
 fn p6_a_batch_that_is_refused_at_every_attempt_becomes_dead_letters() -> Result<()> {
     let options = Options {
         sink: impatient(OnExhausted::DeadLetter),
-        expected_errors: &["clickhouse refused rows at every attempt"],
+        expected_errors: &["clickhouse does not take rows"],
         ..Options::default()
     };
     run(options, async |stack| {
@@ -102,6 +215,37 @@ fn p6_a_batch_that_is_refused_at_every_attempt_becomes_dead_letters() -> Result<
         assert!(next.iter().all(|place| outcomes[place] == Outcome::Stored));
         assert_eq!(stack.db.current().await?.len(), 6);
         Ok(())
+    })
+}
+
+#[test]
+fn p2_while_clickhouse_has_too_much_to_do_the_sink_waits_and_counts_no_attempt() -> Result<()> {
+    let options = Options {
+        sink: impatient(OnExhausted::DeadLetter),
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        store_one(stack).await?;
+        stack.db.execute("SYSTEM STOP MERGES {db}.feedback").await?;
+        let sql = "ALTER TABLE {db}.feedback MODIFY SETTING parts_to_delay_insert = 1, parts_to_throw_insert = 1";
+        stack.db.execute(sql).await?;
+        stack.produce(&events::puts(10)).await?;
+        wait_until("the sink to say so", async || {
+            Ok(stack.log.has("TOO_MANY_PARTS"))
+        })
+        .await?;
+        assert!(!stack.sink_is_ready(0));
+        let sql =
+            "ALTER TABLE {db}.feedback RESET SETTING parts_to_delay_insert, parts_to_throw_insert";
+        stack.db.execute(sql).await?;
+        stack
+            .db
+            .execute("SYSTEM START MERGES {db}.feedback")
+            .await?;
+        let outcomes = stack.settled().await?;
+        assert!(outcomes.values().all(|outcome| *outcome == Outcome::Stored));
+        assert_eq!(stack.db.current().await?.len(), 11);
+        stack.ready().await
     })
 }
 

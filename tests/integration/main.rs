@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod events;
+mod expired;
 mod failures;
 mod kafka;
 mod keys;
@@ -21,3 +22,4 @@ mod reads;
 mod schema;
 mod sinks;
 mod standalone;
+mod tokens;

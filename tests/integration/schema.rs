@@ -79,9 +79,61 @@ fn a_retention_can_be_changed_and_taken_back() -> Result<()> {
         };
         assert_eq!(ttl().await?, 0);
         migrate(Some(Duration::from_secs(60))).await?;
-        assert_eq!(ttl().await?, 4);
+        assert_eq!(ttl().await?, 5);
         migrate(None).await?;
         assert_eq!(ttl().await?, 0);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_column_that_does_not_fit_stops_the_sink_before_it_takes_a_record() -> Result<()> {
+    let options = Options {
+        sinks: 0,
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        for (broken, mended, words) in [
+            (
+                "ALTER TABLE {db}.feedback RENAME COLUMN comment TO remark",
+                "ALTER TABLE {db}.feedback RENAME COLUMN remark TO comment",
+                "`feedback.comment` is missing and this binary needs String",
+            ),
+            (
+                "ALTER TABLE {db}.feedback MODIFY COLUMN weight Float32",
+                "ALTER TABLE {db}.feedback MODIFY COLUMN weight Float64",
+                "`feedback.weight` is Float32 and this binary needs Float64",
+            ),
+        ] {
+            stack.db.execute(broken).await?;
+            let number = stack.start_sink();
+            let failure = stack.sink_failure(number).await?;
+            assert!(failure.contains(words), "{failure}");
+            stack.db.execute(mended).await?;
+        }
+        stack
+            .db
+            .execute("ALTER TABLE {db}.feedback ADD COLUMN own String")
+            .await?;
+        stack.start_sink();
+        stack.ready().await
+    })
+}
+
+#[test]
+fn p6_every_error_code_has_the_name_that_clickhouse_gives_it() -> Result<()> {
+    let table = include_str!("../../crates/plaudit-store/src/error/verdicts.rs");
+    let known: Vec<(&str, &str)> = table
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('(')?.strip_suffix("\"),"))
+        .filter_map(|entry| entry.split_once(", \""))
+        .collect();
+    assert!(known.len() > 50, "the table is written in another way");
+    run(Options::default(), async |stack| {
+        for (code, name) in known {
+            let sql = format!("SELECT errorCodeToName(toInt32({code}))");
+            assert_eq!(stack.db.execute(&sql).await?.trim(), name, "{code}");
+        }
         Ok(())
     })
 }

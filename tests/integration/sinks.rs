@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use plaudit_event::{Event, Outcome};
 use plaudit_kafka::{Assigned, GroupConsumer, Rebalance, StartOffset};
-use support::{DEADLINE, Options, Process, Stack, run, wait_until};
+use support::{DEADLINE, Options, Process, Proxy, Stack, backend, run, wait_until};
 use tokio::time::Instant;
 
 use crate::events;
@@ -42,7 +43,7 @@ impl Rebalance for Rewind {
 }
 
 /// Makes the group, of which nobody is a member, begin the topic anew.
-fn rewind(stack: &Stack) -> Result<()> {
+pub(crate) fn rewind(stack: &Stack) -> Result<()> {
     let consumer = GroupConsumer::new(&stack.kafka)?;
     let end = Instant::now() + DEADLINE;
     while i32::try_from(consumer.owned().len())? < stack.kafka.partitions {
@@ -185,5 +186,76 @@ fn p3_a_topic_whose_ledger_is_lost_is_stored_again_and_seen_once() -> Result<()>
         stack.start_sink();
         stack.ready().await?;
         all_seen_once(stack, &sent).await
+    })
+}
+
+#[test]
+fn p2_partitions_move_from_a_sink_that_has_paused_to_another() -> Result<()> {
+    let target = backend().clickhouse_url.trim_start_matches("http://");
+    let proxies = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let proxy = proxies.block_on(Proxy::start(target))?;
+    let mut options = Options {
+        partitions: 4,
+        sink_clickhouse_url: Some(format!("http://{}", proxy.address())),
+        ..Options::default()
+    };
+    options.sink.batch.max_rows = 10;
+    options.sink.max_in_flight = 1;
+    options.sink.retry.max = Duration::from_millis(100);
+    options.sink.drain = Duration::from_millis(100);
+    run(options, async |stack| {
+        proxy.cut();
+        let sent = events::puts(400);
+        stack.produce(&sent).await?;
+        wait_until("the sink to pause", async || Ok(stack.has_paused())).await?;
+        // One that reaches ClickHouse takes over what it is given, and only that.
+        stack.options_mut().sink_clickhouse_url = None;
+        stack.start_sink();
+        wait_until("the other one to store", async || {
+            Ok(!stack.db.current().await?.is_empty())
+        })
+        .await?;
+        proxy.mend();
+        all_seen_once(stack, &sent).await?;
+        stack.ready().await
+    })
+}
+
+#[test]
+fn p3_a_sink_that_lost_its_partitions_while_it_stood_still_joins_again() -> Result<()> {
+    let options = Options {
+        sinks: 0,
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        let mut settings = stack.settings();
+        settings.push(("kafka.properties.session.timeout.ms", "6000".to_owned()));
+        settings.push(("sink.batch.max_age", "50ms".to_owned()));
+        let sent = events::puts(3000);
+        stack.produce(&sent[..1000]).await?;
+        let stopped = Process::start("sink", &settings).await?;
+        // Perhaps in the middle of a batch, which it ends when it goes on.
+        stopped.signal(Signal::SIGSTOP)?;
+        let other = Process::start("sink", &settings).await?;
+        stack.produce(&sent[1000..2000]).await?;
+        stack.settled().await?;
+        stopped.signal(Signal::SIGCONT)?;
+        wait_until("the first to learn of it", async || {
+            Ok(stopped.log()?.contains("partitions were lost"))
+        })
+        .await?;
+        stack.produce(&sent[2000..]).await?;
+        all_seen_once(stack, &sent).await?;
+        other.stop().await?;
+        // All are the first one's now.
+        let more = events::puts(100);
+        stack.produce(&more).await?;
+        stack.settled().await?;
+        assert_eq!(stack.db.current().await?.len(), 3100);
+        stopped.stop().await?;
+        Ok(())
     })
 }

@@ -52,6 +52,13 @@ impl Log {
         self.lines().iter().any(|line| line.text.contains(text))
     }
 
+    /// Whether a line contains both texts.
+    pub fn has_both(&self, one: &str, other: &str) -> bool {
+        let lines = self.lines();
+        let mut texts = lines.iter().map(|line| &line.text);
+        texts.any(|text| text.contains(one) && text.contains(other))
+    }
+
     /// Whether the broker refused to commit offsets of this topic.
     pub fn has_refused_commit(&self, topic: &str) -> bool {
         let of_topic = format!("{topic}(");
@@ -59,6 +66,16 @@ impl Log {
         lines
             .iter()
             .any(|line| line.text.contains("COMMITFAIL") && line.text.contains(&of_topic))
+    }
+
+    /// Takes over what a process that has ended wrote about refused commits.
+    pub fn add_refused_commits(&self, log: &str) {
+        let refused = log.lines().filter(|line| line.contains("COMMITFAIL"));
+        let refused = refused.map(|line| Line {
+            level: Level::WARN,
+            text: line.to_owned(),
+        });
+        self.lines().extend(refused);
     }
 
     /// All lines, for a person.

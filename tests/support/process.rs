@@ -12,6 +12,7 @@ use plaudit::up::{Child, ChildSpec, Listener, Ports, Stopped, Tether};
 use tempfile::TempDir;
 
 use crate::api::Api;
+use crate::log::Log;
 use crate::sql::Database;
 use crate::wait::{DEADLINE, wait_until};
 use crate::{backend, binary, repository, unique_name};
@@ -138,7 +139,11 @@ impl Process {
     /// When it fails, or has to be killed.
     pub async fn stop(mut self) -> Result<String> {
         match self.child.stop(GRACE).await? {
-            Stopped::Ended(status) if status.success() => self.log(),
+            Stopped::Ended(status) if status.success() => {
+                let log = self.log()?;
+                Log::of_process().add_refused_commits(&log);
+                Ok(log)
+            }
             other => bail!("{other:?}: {}", self.last_lines()),
         }
     }

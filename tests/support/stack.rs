@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use plaudit_intake::{Intake, IntakeConfig, KafkaPublish, MetricRegistry, MetricsConfig};
 use plaudit_kafka::{Admin, ConfirmingProducer, KafkaConfig};
 use plaudit_query::{Deps, QueryConfig};
@@ -101,6 +101,7 @@ impl Default for Options {
             query: QueryConfig::default(),
             auth: AuthConfig {
                 mode: AuthMode::Open,
+                token_secret: Some("signs the tokens of the tests alone".to_owned().into()),
                 ..AuthConfig::default()
             },
             metrics: MetricsConfig::default(),
@@ -202,6 +203,32 @@ impl Stack {
     pub async fn stop_sink(&mut self, number: usize) -> Result<()> {
         let sink = self.sinks.get_mut(number).and_then(Option::take);
         sink.context("this sink does not run")?.stop().await
+    }
+
+    /// Waits for the end of a sink that nobody told to stop; returns why it ended.
+    ///
+    /// # Errors
+    /// When it goes on, or ended well.
+    pub async fn sink_failure(&mut self, number: usize) -> Result<String> {
+        let sink = self.sinks.get_mut(number).and_then(Option::take);
+        let sink = sink.context("this sink does not run")?;
+        let ended = tokio::time::timeout(DEADLINE, sink.task).await;
+        match ended.context("the sink goes on")?? {
+            Ok(()) => bail!("the sink ended well"),
+            Err(error) => Ok(format!("{error:#}")),
+        }
+    }
+
+    /// Whether a sink of this stack has paused its partitions.
+    pub fn has_paused(&self) -> bool {
+        // The line comes from the polling thread, which belongs to no test.
+        let topic = format!("topic={} ", self.kafka.topic);
+        Log::of_process().has_both("partitions paused", &topic)
+    }
+
+    /// What the sinks are told that are started from now on.
+    pub fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
     }
 
     /// Settings that put a process of the built binary in this stack's place.

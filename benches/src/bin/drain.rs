@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use plaudit_benches::{cpu_time, narrow_event, peak_resident_kib};
+use plaudit_benches::{cpu_time, narrow_event, peak_resident_kib, reset_peak_resident};
 use plaudit_event::Micros;
 use plaudit_kafka::{Admin, ConfirmingProducer, Delivery, KafkaConfig, Record};
 use plaudit_service::Readiness;
@@ -40,11 +40,14 @@ struct Options {
     #[arg(long)]
     uncompressed: bool,
     /// `sink.batch.max_rows`
-    #[arg(long, default_value_t = 50_000)]
-    max_rows: usize,
+    #[arg(long)]
+    max_rows: Option<usize>,
+    /// `sink.batch.max_bytes`
+    #[arg(long)]
+    max_bytes: Option<usize>,
     /// `sink.max_in_flight`
-    #[arg(long, default_value_t = 2)]
-    max_in_flight: usize,
+    #[arg(long)]
+    max_in_flight: Option<usize>,
 }
 
 /// How often the ledger is asked: the error of the time that is measured.
@@ -80,10 +83,14 @@ async fn main() -> anyhow::Result<()> {
     });
     store.migrate().await?;
     fill(&kafka, options.events).await?;
+    // What filling took is not the sink's.
+    reset_peak_resident()?;
 
     let mut config = SinkConfig::default();
-    config.batch.max_rows = options.max_rows;
-    config.max_in_flight = options.max_in_flight;
+    let batch = &mut config.batch;
+    batch.max_rows = options.max_rows.unwrap_or(batch.max_rows);
+    batch.max_bytes = options.max_bytes.unwrap_or(batch.max_bytes);
+    config.max_in_flight = options.max_in_flight.unwrap_or(config.max_in_flight);
     let me = std::process::id();
     let engine = |pid: Option<u32>| pid.map(cpu_time).transpose();
     let (sink_before, engine_before) = (cpu_time(me)?, engine(options.clickhouse_pid)?);
@@ -102,12 +109,12 @@ async fn main() -> anyhow::Result<()> {
             .watermarks(&kafka.topic, Duration::from_secs(10))
             .await?
         {
-            while store
-                .ledger_ends(&kafka.topic, log.partition, 0)
-                .await?
-                .prefix
-                < log.high
-            {
+            let all = [(log.partition, 0)];
+            loop {
+                let ends = store.ledger_ends(&kafka.topic, &all).await?;
+                if ends.first().map_or(0, |end| end.prefix) >= log.high {
+                    break;
+                }
                 tokio::time::sleep(LOOK).await;
             }
         }

@@ -14,7 +14,7 @@ use rdkafka::metadata::MetadataTopic;
 use tokio::time::Instant;
 
 use crate::config::{KafkaConfig, TopicSpec};
-use crate::consumer::committed_offsets;
+use crate::consumer::{committed_offsets, with_offsets};
 use crate::error::KafkaError;
 use crate::health::Tracker;
 use crate::reader;
@@ -145,6 +145,29 @@ impl Admin {
         .await
     }
 
+    /// Deletes the records of `kafka.topic` before these offsets, as retention does in
+    /// its time: what somebody asked to have removed, and what tests of retention need.
+    ///
+    /// # Errors
+    /// When the cluster does not answer within `timeout`, or refuses.
+    pub async fn delete_before(
+        &self,
+        offsets: &[(i32, i64)],
+        timeout: Duration,
+    ) -> Result<(), KafkaError> {
+        const REQUEST: &str = "delete records";
+        let refused = |error: Native| KafkaError::request(REQUEST, &error);
+        let list = with_offsets(&self.config.topic, offsets).map_err(refused)?;
+        let options = AdminOptions::new()
+            .request_timeout(Some(timeout))
+            .operation_timeout(Some(timeout));
+        let answer = self.client.delete_records(&list, &options).await;
+        for element in answer.map_err(refused)?.elements() {
+            element.error().map_err(refused)?;
+        }
+        Ok(())
+    }
+
     /// The offsets that the group `kafka.group` committed for `kafka.topic`.
     ///
     /// # Errors
@@ -157,7 +180,7 @@ impl Admin {
         let config = self.config.clone();
         blocking("ask for the group's committed offsets", move || {
             // It names the group, and as it subscribes to nothing never joins it.
-            let client = reader::client(&config, Role::Consumer)?;
+            let client = reader::client(&config, Role::Consumer, &config.topic)?;
             committed_offsets(&client, &config.topic, &partitions, timeout)
         })
         .await

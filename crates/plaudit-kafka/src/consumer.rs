@@ -29,7 +29,9 @@ use crate::message::Message;
 use crate::settings::{Role, client_config};
 
 use assignment::State;
-use context::{Change, Context};
+use context::Change;
+
+pub(crate) use context::Context;
 
 mod assignment;
 mod context;
@@ -109,8 +111,9 @@ impl GroupConsumer {
     /// When a setting is refused. A broker that is away is no error.
     pub fn new(config: &KafkaConfig) -> Result<Self, KafkaError> {
         let client = client_config(config, Role::Consumer)?;
-        let base = BaseConsumer::from_config_and_context(&client, Context::new(&config.topic))
-            .map_err(KafkaError::client)?;
+        let base =
+            BaseConsumer::from_config_and_context(&client, Context::new("consumer", &config.topic))
+                .map_err(KafkaError::client)?;
         base.subscribe(&[&config.topic])
             .map_err(|error| KafkaError::request("subscribe to the topic", &error))?;
         Ok(Self {
@@ -267,6 +270,27 @@ impl GroupConsumer {
         positions
     }
 
+    /// The partitions whose next offset their log does not have, asked of their
+    /// leaders now.
+    ///
+    /// # Errors
+    /// At the first leader that does not answer.
+    pub fn out_of_range(&self) -> Result<Vec<OutOfRange>, KafkaError> {
+        let mut gone = Vec::new();
+        for (partition, position) in self.positions() {
+            let Watermarks { low, high, .. } = self.watermarks(partition, ASK)?;
+            if !(low..=high).contains(&position) {
+                gone.push(OutOfRange {
+                    partition,
+                    position,
+                    low,
+                    high,
+                });
+            }
+        }
+        Ok(gone)
+    }
+
     /// The partitions that the group gave to this member, read or held.
     #[must_use]
     pub fn owned(&self) -> Vec<i32> {
@@ -298,26 +322,10 @@ impl GroupConsumer {
         Some(match ConsumeError::from_native(error)? {
             // librdkafka does not say which partition.
             ConsumeError::OffsetOutOfRange { .. } => ConsumeError::OffsetOutOfRange {
-                partitions: self.out_of_range(),
+                partitions: self.out_of_range().unwrap_or_default(),
             },
             other => other,
         })
-    }
-
-    fn out_of_range(&self) -> Vec<OutOfRange> {
-        self.positions()
-            .into_iter()
-            .filter_map(|(partition, position)| {
-                let Watermarks { low, high, .. } = self.watermarks(partition, ASK).ok()?;
-                let gone = !(low..=high).contains(&position);
-                gone.then_some(OutOfRange {
-                    partition,
-                    position,
-                    low,
-                    high,
-                })
-            })
-            .collect()
     }
 
     fn commit(&self, next_offsets: &[(i32, i64)], mode: CommitMode) -> Result<(), CommitError> {

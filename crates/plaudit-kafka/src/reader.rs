@@ -5,16 +5,14 @@
 
 use std::time::Duration;
 
-use rdkafka::Statistics;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as Native;
 
 use crate::config::KafkaConfig;
-use crate::consumer::{ConsumeError, with_offsets};
+use crate::consumer::{ConsumeError, Context, with_offsets};
 use crate::error::KafkaError;
-use crate::health::{Health, Tracker};
+use crate::health::Health;
 use crate::message::Message;
 use crate::settings::{Role, client_config};
 
@@ -36,10 +34,6 @@ pub enum Read<'a> {
     },
 }
 
-pub(crate) struct Context {
-    tracker: Tracker,
-}
-
 impl TopicReader {
     /// Starts to read `topic`, each partition at its offset.
     ///
@@ -52,7 +46,7 @@ impl TopicReader {
         topic: &str,
         starts: &[(i32, i64)],
     ) -> Result<Self, KafkaError> {
-        let base = client(config, Role::Reader)?;
+        let base = client(config, Role::Reader, topic)?;
         let refused = |error: Native| KafkaError::request("read a topic", &error);
         let list = with_offsets(topic, starts).map_err(refused)?;
         base.assign(&list).map_err(refused)?;
@@ -74,7 +68,7 @@ impl TopicReader {
     /// What the reader last knew about the cluster. Served by [`poll`](Self::poll).
     #[must_use]
     pub fn health(&self) -> Health {
-        self.base.context().tracker.health()
+        self.base.context().tracker().health()
     }
 }
 
@@ -88,26 +82,9 @@ impl std::fmt::Debug for TopicReader {
 pub(crate) fn client(
     config: &KafkaConfig,
     role: Role,
+    topic: &str,
 ) -> Result<BaseConsumer<Context>, KafkaError> {
-    let context = Context {
-        tracker: Tracker::new("reader"),
-    };
+    let context = Context::new("reader", topic);
     BaseConsumer::from_config_and_context(&client_config(config, role)?, context)
         .map_err(KafkaError::client)
 }
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.tracker.log(level, facility, message);
-    }
-
-    fn error(&self, error: Native, reason: &str) {
-        self.tracker.error(&error, reason);
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        self.tracker.statistics(&statistics);
-    }
-}
-
-impl ConsumerContext for Context {}

@@ -20,7 +20,7 @@ pub(crate) fn failed(error: ReadError) -> ApiError {
         .in_field("limit"),
         ReadError::TooSlow(_) => too_slow(),
         ReadError::Failed(error) => match error.verdict() {
-            Verdict::Away | Verdict::Retry => {
+            Verdict::Away | Verdict::Busy | Verdict::Retry => {
                 tracing::debug!(%error, "cannot read from ClickHouse");
                 ApiError::unavailable("the store does not answer", RETRY_AFTER)
             }

@@ -142,7 +142,7 @@ impl Batch {
                 version_time: event.version_time,
                 received_at: event.received_at,
                 record: record.payload.to_vec(),
-                gave_up: false,
+                gave_up: None,
             },
         };
         match &event.operation {

@@ -14,6 +14,8 @@ pub struct SinkConfig {
     pub retry: RetryConfig,
     /// What becomes of records whose attempts are used up.
     pub on_exhausted: OnExhausted,
+    /// What becomes of records that left the log before they were stored.
+    pub on_expired: OnExpired,
     /// Patches and retractions.
     pub changes: ChangesConfig,
     /// Batches under way at a time. More than one keeps ClickHouse busy while the
@@ -68,6 +70,17 @@ pub enum OnExhausted {
     Hold,
 }
 
+/// What to do when the log no longer has the next record to store (`sink.on_expired`).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExpired {
+    /// The sink stops and says which: a person may still have them elsewhere.
+    #[default]
+    Stop,
+    /// They are written down as expired, and the sink goes on after them.
+    Skip,
+}
+
 /// Patches and retractions (`sink.changes.*`).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -87,6 +100,7 @@ impl Default for SinkConfig {
             batch: BatchConfig::default(),
             retry: RetryConfig::default(),
             on_exhausted: OnExhausted::default(),
+            on_expired: OnExpired::default(),
             changes: ChangesConfig::default(),
             max_in_flight: 2,
             drain: Duration::from_secs(20),
@@ -98,7 +112,9 @@ impl Default for BatchConfig {
     fn default() -> Self {
         Self {
             max_rows: 50_000,
-            max_bytes: 16 << 20,
+            // So that narrow events close a batch by their number: what ClickHouse
+            // spends on an event falls with the rows of a part.
+            max_bytes: 32 << 20,
             max_age: Duration::from_secs(1),
         }
     }

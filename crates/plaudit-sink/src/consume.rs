@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plaudit_event::codec::VERSION_HEADER;
-use plaudit_kafka::{Admin, ConsumeError, GroupConsumer, KafkaError, Message};
+use plaudit_kafka::{ConsumeError, GroupConsumer, KafkaError, Message};
 use plaudit_service::Readiness;
 use plaudit_store::MigrateError;
 use tokio::runtime::Handle;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::{Batch, Incoming, Newer, Position};
 use crate::metrics;
 use crate::offsets::Offsets;
+use crate::start::Start;
 use crate::steps::{Steps, Stop, now_millis};
 
 mod assignment;
@@ -34,10 +35,10 @@ pub enum SinkError {
     /// Kafka ended the consumer.
     #[error("cannot read the topic")]
     Consume(#[source] ConsumeError),
-    /// Retention overtook the sink, or the topic was made anew: records are gone.
+    /// Retention overtook the sink: records are gone.
     #[error(
-        "the next records to store are no longer in the log ({0}): they expired before they were \
-         stored; reset the group `kafka.group` to go on without them"
+        "records left the log before they were stored ({0}): set `sink.on_expired` to `skip` to go \
+         on without them"
     )]
     Overtaken(String),
     /// The schema is not this binary's.
@@ -54,7 +55,6 @@ pub enum SinkError {
 /// The open batch, those under way, and what may be committed.
 pub(crate) struct Work {
     steps: Arc<Steps>,
-    admin: Admin,
     handle: Handle,
     readiness: Readiness,
     stop: CancellationToken,
@@ -65,6 +65,10 @@ pub(crate) struct Work {
     offsets: Offsets,
     /// Partitions that were assigned and have no start yet, with what is committed.
     unstarted: BTreeMap<i32, Option<i64>>,
+    /// Finds the starts of those; one at a time.
+    finding: JoinSet<Result<Vec<Start>, SinkError>>,
+    /// Whether some partition that is not known stands still, out of range.
+    is_out_of_range: bool,
     /// Per partition, the highest offset that was stored before this sink had it.
     read_back_until: BTreeMap<i32, i64>,
     /// Partitions whose next record was written by a newer Plaudit.
@@ -92,7 +96,6 @@ const SECOND: Duration = Duration::from_secs(1);
 impl Work {
     pub(crate) fn new(
         steps: Arc<Steps>,
-        admin: Admin,
         handle: Handle,
         readiness: Readiness,
         stop: CancellationToken,
@@ -100,7 +103,6 @@ impl Work {
         let now = Instant::now();
         Self {
             steps,
-            admin,
             handle,
             readiness,
             stop,
@@ -109,6 +111,8 @@ impl Work {
             sizes: BTreeMap::new(),
             offsets: Offsets::default(),
             unstarted: BTreeMap::new(),
+            finding: JoinSet::new(),
+            is_out_of_range: false,
             read_back_until: BTreeMap::new(),
             held: BTreeSet::new(),
             paused: false,
@@ -222,6 +226,7 @@ impl Work {
             }
         } else if !self.paused {
             tracing::warn!(
+                topic = %self.steps.topic,
                 batches = self.under_way.len(),
                 "every batch is under way: partitions paused"
             );
@@ -304,7 +309,10 @@ impl Work {
 
     fn on_error(&mut self, error: ConsumeError) -> Result<(), SinkError> {
         match error {
-            ConsumeError::OffsetOutOfRange { .. } => Err(SinkError::Overtaken(error.to_string())),
+            ConsumeError::OffsetOutOfRange { partitions } => {
+                self.begin_anew(&partitions);
+                Ok(())
+            }
             error if error.is_fatal() => Err(SinkError::Consume(error)),
             error => {
                 tracing::warn!(%error, "kafka is in trouble: polling on");

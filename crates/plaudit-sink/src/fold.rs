@@ -3,14 +3,20 @@
 //! A fold is a function of the latest put and of all changes of its id. A row
 //! that was read may be a fold itself; applying all changes to it again, in the
 //! same order, gives the same row, because a change sets or clears whole fields.
+//!
+//! A change that ClickHouse cannot take folded in is given up, so that no fold
+//! applies it any more: see `unfoldable`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use plaudit_event::{Operation, Patch, RowVersion, codec};
-use plaudit_store::{Change, ChangeKind, CurrentRow, Table};
+use plaudit_store::{Change, ChangeKind, CurrentRow, StoreError, Table};
 use uuid::Uuid;
 
+use crate::config::OnExhausted;
 use crate::steps::{Steps, Stop};
+
+mod unfoldable;
 
 /// The project and id of a feedback: a change names no trace.
 pub(crate) type Id = (String, Uuid);
@@ -18,96 +24,154 @@ pub(crate) type Id = (String, Uuid);
 /// Ids that one pair of queries asks for.
 const IDS_A_QUERY: usize = 500;
 
-impl Steps {
-    /// Folds the changes of these ids into their rows; returns the ids that have
-    /// a row, tombstones included.
-    pub(crate) async fn fold(&self, ids: &[Id]) -> Result<HashSet<Id>, Stop> {
-        let mut found = HashSet::new();
-        for ids in ids.chunks(IDS_A_QUERY) {
-            // Rows first, then changes: whoever wrote a change and saw no row
-            // leaves it to whoever writes the row, who reads changes after that.
-            let current = self
-                .insist("read current rows", || self.store.current_rows(ids))
-                .await?;
-            let changes = self
-                .insist("read changes", || self.store.changes_of(ids))
-                .await?;
-            let mut folds = Folds::default();
-            let mut by_id: HashMap<Id, Vec<CurrentRow>> = HashMap::new();
-            for row in current {
-                by_id
-                    .entry((row.project.clone(), row.feedback.id))
-                    .or_default()
-                    .push(row);
-            }
-            let mut changes_by_id: HashMap<Id, Vec<Change>> = HashMap::new();
-            for change in changes {
-                changes_by_id
-                    .entry((change.project.clone(), change.id))
-                    .or_default()
-                    .push(change);
-            }
-            for (id, rows) in by_id {
-                let changes = changes_by_id.remove(&id).unwrap_or_default();
-                folds.add(&rows, &changes, self.clock_skew());
-                found.insert(id);
-            }
-            if folds.rows > 0 {
-                self.insert_own("insert folds", Table::Feedback, folds.rows, &folds.data)
-                    .await?;
-            }
-        }
-        Ok(found)
-    }
+/// What folding some ids came to.
+#[derive(Debug, Default)]
+pub(crate) struct Folded {
+    /// The ids that have a row, tombstones included.
+    pub(crate) found: HashSet<Id>,
+    /// Their changes that no fold applies, by partition and offset.
+    pub(crate) given_up: HashMap<(i32, i64), Change>,
+    /// Those of them that were given up just now: marked, and no more than that.
+    pub(crate) unfoldable: BTreeSet<(i32, i64)>,
 }
 
-/// Folded rows, encoded.
-#[derive(Default)]
-struct Folds {
+/// The rows that one id's changes make, encoded.
+#[derive(Clone, Debug)]
+struct Fold {
+    id: Id,
+    version: RowVersion,
     rows: usize,
     data: Vec<u8>,
 }
 
-impl Folds {
-    /// Folds one id: `rows` has the highest version of each trace that has it.
-    fn add(&mut self, rows: &[CurrentRow], changes: &[Change], clock_skew: i64) {
-        if changes
-            .iter()
-            .any(|change| change.kind == ChangeKind::Retract)
-        {
-            for row in rows.iter().filter(|row| row.version != RowVersion::FINAL) {
-                self.push(row, RowVersion::FINAL, true);
+/// What is known of one id.
+#[derive(Debug, Default)]
+struct Known {
+    /// The highest version of each trace that has it.
+    rows: Vec<CurrentRow>,
+    /// In the order in which they are applied.
+    changes: Vec<Change>,
+}
+
+impl Steps {
+    /// Folds the changes of these ids into their rows.
+    pub(crate) async fn fold(&self, ids: &[Id]) -> Result<Folded, Stop> {
+        let mut folded = Folded::default();
+        for ids in ids.chunks(IDS_A_QUERY) {
+            let mut known = self.read_ids(ids).await?;
+            let folds: Vec<Fold> = known
+                .iter()
+                .filter_map(|(id, known)| Fold::of(id, known, self.clock_skew()))
+                .collect();
+            for (id, error) in self.insert_folds(&folds).await? {
+                if let Some(known) = known.get_mut(&id) {
+                    let marked = self.give_up_unfoldable(&id, known, &error).await?;
+                    folded.unfoldable.extend(marked);
+                }
             }
-            return;
+            for (id, known) in known {
+                let is_ours =
+                    |change: &Change| change.gave_up.is_some() && *change.topic == *self.topic;
+                let given_up = known.changes.into_iter().filter(is_ours);
+                let by_place = given_up.map(|change| (change.place(), change));
+                folded.given_up.extend(by_place);
+                folded.found.insert(id);
+            }
+        }
+        Ok(folded)
+    }
+
+    /// What is known of those ids that have a row.
+    ///
+    /// Rows first, then changes: whoever wrote a change and saw no row leaves it
+    /// to whoever writes the row, who reads changes after that.
+    async fn read_ids(&self, ids: &[Id]) -> Result<HashMap<Id, Known>, Stop> {
+        let rows = self
+            .insist("read current rows", || self.store.current_rows(ids))
+            .await?;
+        let mut known: HashMap<Id, Known> = HashMap::new();
+        for row in rows {
+            let id = (row.project.clone(), row.feedback.id);
+            known.entry(id).or_default().rows.push(row);
+        }
+        if known.is_empty() {
+            return Ok(known);
+        }
+        let found: Vec<Id> = known.keys().cloned().collect();
+        let changes = self
+            .insist("read changes", || self.store.changes_of(&found))
+            .await?;
+        for change in changes {
+            let id = (change.project.clone(), change.id);
+            known.entry(id).or_default().changes.push(change);
+        }
+        Ok(known)
+    }
+
+    /// Inserts folds; returns the ids whose fold ClickHouse cannot take.
+    async fn insert_folds(&self, folds: &[Fold]) -> Result<Vec<(Id, StoreError)>, Stop> {
+        let payload_of = |folds: &[Fold]| {
+            let rows = folds.iter().map(|fold| fold.rows).sum();
+            let data: Vec<u8> = folds.iter().flat_map(|fold| &fold.data).copied().collect();
+            self.store.payload(Table::Feedback, rows, &data)
+        };
+        let refused = self
+            .insert_or_isolate("insert folds", folds, OnExhausted::Hold, payload_of, |_| ())
+            .await?;
+        // Each stands alone: nothing of ours is refused for good but as data.
+        let alone = refused.into_iter().filter_map(|refused| {
+            let fold = refused.items.first()?;
+            Some((fold.id.clone(), refused.gave_up.error))
+        });
+        Ok(alone.collect())
+    }
+}
+
+impl Fold {
+    /// Applies the changes that were not given up; `None` where there is nothing
+    /// to write.
+    fn of(id: &Id, known: &Known, clock_skew: i64) -> Option<Self> {
+        let changes = known.changes.iter().filter(|c| c.gave_up.is_none());
+        let fold = |version| Self {
+            id: id.clone(),
+            version,
+            rows: 0,
+            data: Vec::new(),
+        };
+        if changes.clone().any(|c| c.kind == ChangeKind::Retract) {
+            let mut fold = fold(RowVersion::FINAL);
+            for row in &known.rows {
+                if row.version != RowVersion::FINAL {
+                    fold.push(row, true);
+                }
+            }
+            return (fold.rows > 0).then_some(fold);
         }
         // A patch acts on the latest, in whichever trace that is (V15).
-        let Some(latest) = rows.iter().max_by_key(|row| row.version) else {
-            return;
-        };
+        let latest = known.rows.iter().max_by_key(|row| row.version)?;
         // A withdrawn feedback stays as it is; nothing is done to a final row.
         if latest.is_deleted || latest.version == RowVersion::FINAL {
-            return;
+            return None;
         }
         let put_time = latest.version.version_time();
         let since = put_time.0.saturating_sub(clock_skew);
-        let mut applied = 0;
-        let mut row = latest.clone();
-        for change in changes
-            .iter()
-            .filter(|change| change.version_time.0 >= since)
-        {
+        let (mut row, mut applied) = (latest.clone(), 0);
+        for change in changes.filter(|change| change.version_time.0 >= since) {
             if let Some(patch) = patch_of(change) {
                 patch.apply(&mut row.feedback);
             }
             applied += 1;
         }
-        if applied > 0 {
-            self.push(&row, RowVersion::new(put_time, applied), false);
+        if applied == 0 {
+            return None;
         }
+        let mut fold = fold(RowVersion::new(put_time, applied));
+        fold.push(&row, false);
+        Some(fold)
     }
 
-    fn push(&mut self, row: &CurrentRow, version: RowVersion, is_deleted: bool) {
-        row.encode(&mut self.data, version, is_deleted);
+    fn push(&mut self, row: &CurrentRow, is_deleted: bool) {
+        row.encode(&mut self.data, self.version, is_deleted);
         self.rows += 1;
     }
 }

@@ -19,6 +19,7 @@ use crate::config::SinkConfig;
 use crate::consume::SinkError;
 use crate::dead_letter::DeadLetters;
 use crate::metrics;
+use crate::origin::Origin;
 use crate::outcomes::Outcomes;
 use crate::pending::Pending;
 use crate::retry::Retry;
@@ -94,8 +95,9 @@ impl LocalSink {
             config,
             topic: Arc::from(TOPIC),
             pending: Pending::default(),
+            origin: Origin::Local,
         };
-        steps.load_pending(PARTITION).await?;
+        steps.pending.begin(PARTITION);
         let (queue, requests) = mpsc::channel(QUEUE);
         Ok((Self { queue }, commit_groups(steps, requests, next, stop)))
     }
@@ -127,12 +129,12 @@ impl LocalSink {
 
 /// The sequence goes on above everything that was ever written.
 async fn next_offset(store: &Store) -> Result<i64, StoreError> {
-    let ledger = store.ledger_ends(TOPIC, PARTITION, 0).await?;
-    let stored = store.highest_stored(TOPIC, PARTITION, 0).await?;
-    Ok(ledger
-        .highest
-        .max(stored.map(|offset| offset + 1))
-        .unwrap_or(0))
+    let all = [(PARTITION, 0)];
+    let ledger = store.ledger_ends(TOPIC, &all).await?;
+    let stored = store.highest_stored(TOPIC, &all).await?;
+    let ledgered = ledger.iter().map(|end| end.highest);
+    let stored = stored.iter().map(|(_, offset)| offset + 1);
+    Ok(ledgered.chain(stored).max().unwrap_or(0))
 }
 
 async fn commit_groups(

@@ -33,7 +33,10 @@ pub(crate) mod reason {
     /// The feedback that a patch changes did not come in time.
     pub(crate) const NO_FEEDBACK: &str = "no_feedback";
 
-    pub(crate) const ALL: [&str; 4] = [UNDECODABLE, POISON, EXHAUSTED, NO_FEEDBACK];
+    /// ClickHouse cannot take the row that the change makes.
+    pub(crate) const UNFOLDABLE: &str = "unfoldable";
+
+    pub(crate) const ALL: [&str; 5] = [UNDECODABLE, POISON, EXHAUSTED, NO_FEEDBACK, UNFOLDABLE];
 }
 
 /// Makes every metric be there from the start, with its help.
@@ -51,7 +54,7 @@ pub(crate) fn describe() {
     );
     describe_counter!(
         ATTEMPTS,
-        "Requests to ClickHouse by what their answer meant: ok, away, retry, poison, fatal"
+        "Requests to ClickHouse by what their answer meant: ok, away, busy, retry, poison, fatal"
     );
     describe_gauge!(
         LAG_RECORDS,
@@ -77,6 +80,7 @@ pub(crate) fn describe() {
     for verdict in [
         None,
         Some(Verdict::Away),
+        Some(Verdict::Busy),
         Some(Verdict::Retry),
         Some(Verdict::Poison),
         Some(Verdict::Fatal),
@@ -95,6 +99,7 @@ const fn class(verdict: Option<Verdict>) -> &'static str {
     match verdict {
         None => "ok",
         Some(Verdict::Away) => "away",
+        Some(Verdict::Busy) => "busy",
         Some(Verdict::Retry) => "retry",
         Some(Verdict::Poison) => "poison",
         Some(Verdict::Fatal) => "fatal",
@@ -105,7 +110,8 @@ pub(crate) fn attempt(verdict: Option<Verdict>) {
     counter!(ATTEMPTS, "class" => class(verdict)).increment(1);
 }
 
-pub(crate) fn outcome(outcome: Outcome, records: u64) {
+pub(crate) fn outcome(outcome: Outcome, records: usize) {
+    let records = u64::try_from(records).unwrap_or(u64::MAX);
     counter!(EVENTS, "outcome" => outcome.code()).increment(records);
 }
 

@@ -2,223 +2,327 @@
 //!
 //! Such a patch is durable in `changes`, so its offset is committed; whoever
 //! stores the feedback folds it. This list is for telling the ledger so, and for
-//! giving up in the end. It is read back from the ledger after a restart.
+//! giving up in the end (`give_up`). It is read back from the ledger when a
+//! partition begins, and when what did not fit has room: it is a cache, with a
+//! bound (**P5**), of what the ledger knows.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use plaudit_event::{Micros, Outcome};
-use plaudit_store::{Change, LedgerRange, Table, encode_change};
+use plaudit_store::{Change, LedgerRange};
+use tokio::time::Instant;
 
-use crate::batch::Position;
-use crate::dead_letter::DeadLetter;
-use crate::metrics::{self, reason};
-use crate::steps::{Steps, Stop, now_millis};
+use crate::fold::Id;
+use crate::give_up::RECORDS_AT_A_TIME;
+use crate::metrics;
+use crate::steps::{Steps, Stop};
 
 /// The patches that wait, of the partitions that this sink has.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Pending(Arc<Mutex<BTreeMap<(i32, i64), Waiting>>>);
+#[derive(Debug, Default)]
+pub(crate) struct Pending(Mutex<List>);
 
-/// A patch that waits for its feedback.
-#[derive(Clone, Debug)]
+/// A patch that waits for its feedback. Its record stays in `changes`.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Waiting {
-    change: Change,
-    /// Kafka's timestamp of its record, in milliseconds.
-    timestamp: i64,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) id: Id,
+    pub(crate) received_at: Micros,
+    /// Given up, before a crash came between that and its outcome.
+    pub(crate) gave_up: bool,
 }
 
-/// Patches that are kept in memory. More than that are durable all the same;
-/// they are looked at again when a sink is next given their partition.
-const MOST: usize = 100_000;
+#[derive(Debug, Default)]
+struct List {
+    waiting: BTreeMap<(i32, i64), Waiting>,
+    bytes: usize,
+    /// Where the next round begins.
+    next: (i32, i64),
+    /// This sink's partitions, and whether the list has all that waits in them.
+    whole: BTreeMap<i32, bool>,
+    /// When the logs may be asked again whether late patches are to be given up.
+    next_look: Option<Instant>,
+}
 
-/// Patches that one round looks at, the longest waiting first.
+/// Between two looks at all partitions' logs and ledgers.
+const LOOK_AT_LOGS: Duration = Duration::from_secs(5);
+
+/// What the list may take in memory. What does not fit is read from the ledger
+/// when half of it is free again, at the latest when its oldest are given up.
+const MOST_BYTES: usize = 16 << 20;
+
+/// Patches that one round looks at; the next round goes on after them.
 const A_ROUND: usize = 5000;
 
+// === impl Waiting ===
+
 impl Waiting {
-    pub(crate) fn of(change: &Change, timestamp: i64) -> Self {
+    pub(crate) fn of(change: &Change) -> Self {
         Self {
-            change: change.clone(),
-            timestamp,
+            partition: change.partition,
+            offset: change.offset,
+            id: (change.project.clone(), change.id),
+            received_at: change.received_at,
+            gave_up: change.gave_up.is_some(),
         }
     }
 
-    fn position(&self) -> Position {
-        Position {
-            partition: self.change.partition,
-            offset: self.change.offset,
-            timestamp: self.timestamp,
-        }
+    pub(crate) fn place(&self) -> (i32, i64) {
+        (self.partition, self.offset)
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<((i32, i64), Self)>() + self.id.0.len()
     }
 }
 
+// === impl Pending ===
+
 impl Pending {
-    pub(crate) fn add(&self, waiting: Vec<Waiting>) {
-        let mut list = self.list();
-        for waiting in waiting {
-            if list.len() < MOST {
-                list.insert((waiting.change.partition, waiting.change.offset), waiting);
-            }
-        }
-        metrics::pending(list.len());
+    /// This sink has the partition from now on; what waits in it is to be read.
+    pub(crate) fn begin(&self, partition: i32) {
+        self.list().whole.insert(partition, false);
     }
 
     /// Forgets a partition that is another sink's now.
     pub(crate) fn forget(&self, partition: i32) {
-        self.list().retain(|(of, _), _| *of != partition);
+        let mut list = self.list();
+        list.whole.remove(&partition);
+        let gone = (partition, i64::MIN)..=(partition, i64::MAX);
+        let gone: Vec<_> = list.waiting.range(gone).map(|(place, _)| *place).collect();
+        list.remove(&gone);
     }
 
-    fn remove(&self, ended: &[Waiting]) {
-        let mut list = self.list();
-        for waiting in ended {
-            list.remove(&(waiting.change.partition, waiting.change.offset));
+    /// Takes patches in, as far as they fit and their partitions are this sink's.
+    pub(crate) fn add(&self, waiting: impl IntoIterator<Item = Waiting>) {
+        self.list().add(waiting, MOST_BYTES);
+    }
+
+    pub(crate) fn remove(&self, ended: &[(i32, i64)]) {
+        self.list().remove(ended);
+    }
+
+    /// A partition that is not wholly in the list, if there is room for more.
+    fn to_read(&self) -> Option<i32> {
+        let list = self.list();
+        let mut partial = list.whole.iter().filter(|(_, whole)| !**whole);
+        let partition = partial.next().map(|(partition, _)| *partition);
+        partition.filter(|_| list.bytes < MOST_BYTES / 2)
+    }
+
+    /// From here on, what is added and does not fit is noted.
+    fn begin_reading(&self, partition: i32) {
+        if let Some(whole) = self.list().whole.get_mut(&partition) {
+            *whole = true;
         }
-        metrics::pending(list.len());
+    }
+
+    /// Whether it is time to ask how far every partition is; notes that it is asked.
+    pub(crate) fn may_look_at_logs(&self) -> bool {
+        let (mut list, now) = (self.list(), Instant::now());
+        let may = list.next_look.is_none_or(|next| next <= now);
+        if may {
+            list.next_look = Some(now + LOOK_AT_LOGS);
+        }
+        may
     }
 
     fn round(&self) -> Vec<Waiting> {
-        let mut round: Vec<Waiting> = self.list().values().cloned().collect();
-        round.sort_by_key(|waiting| waiting.change.received_at);
-        round.truncate(A_ROUND);
-        round
+        self.list().round(A_ROUND)
     }
 
-    fn list(&self) -> MutexGuard<'_, BTreeMap<(i32, i64), Waiting>> {
+    fn list(&self) -> MutexGuard<'_, List> {
         // A panic elsewhere does not make the list wrong.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl List {
+    fn add(&mut self, waiting: impl IntoIterator<Item = Waiting>, most_bytes: usize) {
+        for waiting in waiting {
+            let Some(whole) = self.whole.get_mut(&waiting.partition) else {
+                continue;
+            };
+            let (bytes, place) = (waiting.bytes(), waiting.place());
+            if let Some(known) = self.waiting.remove(&place) {
+                self.bytes -= known.bytes();
+            }
+            if self.bytes + bytes > most_bytes {
+                *whole = false;
+                continue;
+            }
+            self.bytes += bytes;
+            self.waiting.insert(place, waiting);
+        }
+        metrics::pending(self.waiting.len());
+    }
+
+    fn remove(&mut self, places: &[(i32, i64)]) {
+        for place in places {
+            if let Some(known) = self.waiting.remove(place) {
+                self.bytes -= known.bytes();
+            }
+        }
+        metrics::pending(self.waiting.len());
+    }
+
+    /// The next `count` patches, all in turn.
+    fn round(&mut self, count: usize) -> Vec<Waiting> {
+        let next = self.next;
+        let after = self.waiting.range(next..);
+        let before = self
+            .waiting
+            .range((Bound::Unbounded, Bound::Excluded(next)));
+        let mut in_turn = after.chain(before).map(|(_, waiting)| waiting);
+        let round: Vec<_> = in_turn.by_ref().take(count).cloned().collect();
+        self.next = in_turn.next().map(Waiting::place).unwrap_or_default();
+        round
+    }
+}
+
 impl Steps {
-    /// Reads back what waits in a partition that this sink was just given.
-    pub(crate) async fn load_pending(&self, partition: i32) -> Result<(), Stop> {
+    /// Looks once whether the feedback of waiting patches has come.
+    pub(crate) async fn retry_pending(&self) -> Result<(), Stop> {
+        while let Some(partition) = self.pending.to_read() {
+            self.read_pending(partition).await?;
+        }
+        let round = self.pending.round();
+        if round.is_empty() {
+            return Ok(());
+        }
+        let folded = self.fold(&ids_of(&round)).await?;
+        let mut given_up = folded.unfoldable;
+        let (marked, rest): (Vec<_>, Vec<_>) = round
+            .into_iter()
+            .partition(|waiting| waiting.gave_up || folded.given_up.contains_key(&waiting.place()));
+        given_up.extend(marked.iter().map(Waiting::place));
+        let (ended, waiting): (Vec<_>, Vec<_>) = rest
+            .into_iter()
+            .partition(|waiting| folded.found.contains(&waiting.id));
+        self.end_stored(&ended).await?;
+        self.end_given_up(&given_up).await?;
+        self.give_up_late(&waiting).await
+    }
+
+    /// Reads what waits in a partition from the ledger, as far as there is room.
+    async fn read_pending(&self, partition: i32) -> Result<(), Stop> {
+        self.pending.begin_reading(partition);
         let offsets = self
             .insist("read pending patches", || {
                 self.store.pending_offsets(&self.topic, partition)
             })
             .await?;
-        for offsets in offsets.chunks(A_ROUND) {
-            let ranges: Vec<_> = offsets
-                .iter()
-                .map(|offset| (partition, *offset, *offset))
-                .collect();
-            let changes = self
-                .insist("read pending patches", || {
-                    self.store.changes_at(&self.topic, &ranges)
-                })
-                .await?;
-            let waiting = changes
-                .into_iter()
-                .map(|change| Waiting {
-                    timestamp: change.received_at.as_millis(),
-                    change,
-                })
-                .collect();
-            self.pending.add(waiting);
+        for offsets in offsets.chunks(RECORDS_AT_A_TIME) {
+            let places: Vec<_> = offsets.iter().map(|offset| (partition, *offset)).collect();
+            let changes = self.changes_at(&places).await?;
+            self.pending.add(changes.iter().map(Waiting::of));
         }
         Ok(())
     }
 
-    /// Looks once whether the feedback of waiting patches has come.
-    pub(crate) async fn retry_pending(&self) -> Result<(), Stop> {
-        let round = self.pending.round();
-        if round.is_empty() {
-            return Ok(());
-        }
-        let mut ids: Vec<_> = round
+    pub(crate) async fn changes_at(&self, places: &[(i32, i64)]) -> Result<Vec<Change>, Stop> {
+        let ranges: Vec<_> = places
             .iter()
-            .filter(|waiting| !waiting.change.gave_up)
-            .map(|waiting| (waiting.change.project.clone(), waiting.change.id))
+            .map(|(partition, offset)| (*partition, *offset, *offset))
             .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let found = self.fold(&ids).await?;
-        let (ended, waiting): (Vec<_>, Vec<_>) = round.into_iter().partition(|waiting| {
-            let id = (waiting.change.project.clone(), waiting.change.id);
-            !waiting.change.gave_up && found.contains(&id)
-        });
-        self.end_pending(&ended, Outcome::Stored, "").await?;
-        self.give_up(waiting).await
+        self.insist("read pending patches", || {
+            self.store.changes_at(&self.topic, &ranges)
+        })
+        .await
     }
 
-    /// Gives up what has waited too long, in the order that a crash bears: marked
-    /// in `changes`, so that no fold applies it any more; dead-lettered; ledgered.
-    async fn give_up(&self, waiting: Vec<Waiting>) -> Result<(), Stop> {
-        let patience = self.config.changes.give_up_after.as_millis();
-        let patience = i64::try_from(patience).unwrap_or(i64::MAX);
-        let now = now_millis();
-        let is_late = |waiting: &Waiting| {
-            let age = now.saturating_sub(waiting.change.received_at.as_millis());
-            waiting.change.gave_up || age > patience
+    async fn end_stored(&self, ended: &[Waiting]) -> Result<(), Stop> {
+        let range = |waiting: &Waiting| LedgerRange {
+            partition: waiting.partition,
+            first: waiting.offset,
+            last: waiting.offset,
+            outcome: Outcome::Stored,
+            reason: String::new(),
+            min_timestamp: waiting.received_at.as_millis(),
+            max_timestamp: waiting.received_at.as_millis(),
         };
-        let mut late: Vec<Waiting> = waiting.into_iter().filter(is_late).collect();
-        if late.is_empty() {
-            return Ok(());
-        }
-        // Its feedback may still be on its way through a partition that is behind.
-        let reached = self.reached().await?;
-        late.retain(|waiting| waiting.change.gave_up || waiting.change.received_at < reached);
-        if late.is_empty() {
-            return Ok(());
-        }
-        tracing::error!(
-            records = late.len(),
-            "patches whose feedback did not come: dead letters"
-        );
-        let mut rows = Vec::new();
-        for waiting in &mut late {
-            waiting.change.gave_up = true;
-            encode_change(&mut rows, &waiting.change);
-        }
-        self.insert_own("give up patches", Table::Changes, late.len(), &rows)
-            .await?;
-        let dead: Vec<DeadLetter> = late
-            .iter()
-            .map(|waiting| DeadLetter {
-                position: waiting.position(),
-                key: waiting.change.id.to_string().into_bytes(),
-                payload: waiting.change.record.clone(),
-                reason: reason::NO_FEEDBACK,
-                attempts: 0,
-            })
-            .collect();
-        self.publish_dead_letters(&dead).await?;
-        self.end_pending(&late, Outcome::DeadLettered, reason::NO_FEEDBACK)
-            .await
-    }
-
-    /// The time up to which every partition that was ever written is ledgered.
-    ///
-    /// A partition without traffic holds this back: giving up late is safe,
-    /// giving up early is not.
-    async fn reached(&self) -> Result<Micros, Stop> {
-        let reached = self
-            .insist("read the ledger", || self.store.ledger_reached(&self.topic))
-            .await?;
-        let lowest = reached.into_iter().map(|(_, timestamp)| timestamp).min();
-        Ok(Micros(lowest.unwrap_or(0).saturating_mul(1000)))
-    }
-
-    async fn end_pending(
-        &self,
-        ended: &[Waiting],
-        outcome: Outcome,
-        reason: &str,
-    ) -> Result<(), Stop> {
-        let ranges: Vec<LedgerRange> = ended
-            .iter()
-            .map(|waiting| LedgerRange {
-                partition: waiting.change.partition,
-                first: waiting.change.offset,
-                last: waiting.change.offset,
-                outcome,
-                reason: reason.to_owned(),
-                min_timestamp: waiting.timestamp,
-                max_timestamp: waiting.timestamp,
-            })
-            .collect();
+        let ranges: Vec<LedgerRange> = ended.iter().map(range).collect();
         self.write_ledger(&ranges).await?;
-        self.pending.remove(ended);
-        metrics::outcome(outcome, u64::try_from(ended.len()).unwrap_or(u64::MAX));
+        let places: Vec<_> = ended.iter().map(Waiting::place).collect();
+        self.pending.remove(&places);
+        metrics::outcome(Outcome::Stored, ended.len());
         Ok(())
+    }
+}
+
+/// The feedbacks that patches wait for, each once.
+pub(crate) fn ids_of<'w>(waiting: impl IntoIterator<Item = &'w Waiting>) -> Vec<Id> {
+    let ids: BTreeSet<&Id> = waiting.into_iter().map(|waiting| &waiting.id).collect();
+    ids.into_iter().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn waiting(partition: i32, offset: i64) -> Waiting {
+        Waiting {
+            partition,
+            offset,
+            id: ("p".to_owned(), Uuid::from_u128(1)),
+            received_at: Micros(0),
+            gave_up: false,
+        }
+    }
+
+    fn list(partitions: &[i32]) -> List {
+        List {
+            whole: partitions.iter().map(|p| (*p, true)).collect(),
+            ..List::default()
+        }
+    }
+
+    fn offsets(round: &[Waiting]) -> Vec<i64> {
+        round.iter().map(|waiting| waiting.offset).collect()
+    }
+
+    #[test]
+    fn rounds_take_all_in_turn() {
+        let mut list = list(&[0]);
+        list.add((0..5).map(|offset| waiting(0, offset)), MOST_BYTES);
+        assert_eq!(offsets(&list.round(2)), [0, 1]);
+        assert_eq!(offsets(&list.round(2)), [2, 3]);
+        list.remove(&[(0, 4)]);
+        list.add([waiting(0, 7)], MOST_BYTES);
+        assert_eq!(offsets(&list.round(2)), [7, 0]);
+        assert_eq!(offsets(&list.round(9)), [1, 2, 3, 7, 0]);
+    }
+
+    #[test]
+    fn p5_what_does_not_fit_is_noted_to_be_read_later() {
+        let mut list = list(&[0, 1]);
+        let most = 3 * waiting(0, 0).bytes();
+        list.add((0..3).map(|offset| waiting(0, offset)), most);
+        list.add([waiting(0, 2)], most);
+        assert!(list.whole[&0], "what is known takes no more room");
+        list.add([waiting(1, 0), waiting(2, 0)], most);
+        assert_eq!(list.waiting.len(), 3);
+        assert_eq!(list.whole, BTreeMap::from([(0, true), (1, false)]));
+        list.remove(&[(0, 0), (0, 1), (0, 2), (0, 3)]);
+        assert_eq!(list.bytes, 0);
+    }
+
+    #[test]
+    fn a_partition_that_is_another_sinks_is_forgotten_and_not_added_to() {
+        let pending = Pending::default();
+        pending.begin(0);
+        pending.begin(1);
+        pending.add([waiting(0, 1), waiting(1, 2), waiting(0, 3)]);
+        pending.forget(0);
+        pending.add([waiting(0, 4)]);
+        assert_eq!(offsets(&pending.round()), [2]);
+        assert_eq!(pending.to_read(), Some(1));
+        pending.begin_reading(1);
+        assert_eq!(pending.to_read(), None);
     }
 }

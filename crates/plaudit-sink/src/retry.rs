@@ -48,8 +48,8 @@ impl Retry {
 
     /// Asks until there is an answer that stands.
     ///
-    /// While nobody answers it waits for as long as it takes and counts no
-    /// attempt (V4). Cancel safe: the request may have been carried out, as it
+    /// While nobody answers, or the server has too much to do, it waits for as long
+    /// as it takes and counts no attempt (V4). Cancel safe: the request may have been carried out, as it
     /// may after a crash.
     ///
     /// # Errors
@@ -86,9 +86,9 @@ impl Retry {
                     tokio::time::sleep(waits.next().unwrap_or(self.config.max)).await;
                     continue;
                 }
-                Verdict::Away => {
-                    unanswered = true;
-                    self.hold(request, &error);
+                Verdict::Away | Verdict::Busy => {
+                    unanswered |= verdict == Verdict::Away;
+                    self.note_waiting(request, &error);
                     tokio::time::sleep(waits.next().unwrap_or(self.config.max)).await;
                     continue;
                 }
@@ -121,14 +121,18 @@ impl Retry {
                     why: Why::Exhausted,
                     error,
                     ..
-                }) => {
-                    self.readiness.block(CLICKHOUSE, error.to_string());
-                    tracing::error!(request, %error, "clickhouse refuses: holding until it does not");
-                    tokio::time::sleep(self.config.max).await;
-                }
+                }) => self.hold(request, &error).await,
                 Err(GaveUp { error, .. }) => return Err(error),
             }
         }
+    }
+
+    /// Waits before what was refused for good is asked for once more; until it
+    /// is answered, the sink is not ready.
+    pub(crate) async fn hold(&self, request: &'static str, error: &StoreError) {
+        self.readiness.block(CLICKHOUSE, error.to_string());
+        tracing::error!(request, %error, "clickhouse refuses: holding until it does not");
+        tokio::time::sleep(self.config.max).await;
     }
 
     /// Waits between attempts: exponential, with jitter, without end.
@@ -141,9 +145,9 @@ impl Retry {
             .build()
     }
 
-    fn hold(&self, request: &'static str, error: &StoreError) {
+    fn note_waiting(&self, request: &'static str, error: &StoreError) {
         if self.readiness.is_ready() {
-            tracing::warn!(request, %error, "clickhouse is away: holding");
+            tracing::warn!(request, %error, "clickhouse is away or busy: holding");
         }
         self.readiness.block(CLICKHOUSE, error.to_string());
     }

@@ -1,7 +1,7 @@
 //! Rows into `feedback`, and what cannot go in set aside (PROTOCOL: step 2; **P6**).
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 
 use plaudit_event::Outcome;
 use plaudit_store::{Payload, Table};
@@ -10,64 +10,36 @@ use tokio::time::Instant;
 use crate::batch::{Batch, Put};
 use crate::config::OnExhausted;
 use crate::dead_letter::DeadLetter;
+use crate::isolate::Refused;
 use crate::metrics::{self, reason};
 use crate::outcomes::Outcomes;
+use crate::read_back::Stored;
 use crate::retry::{GaveUp, Why};
 use crate::steps::{Steps, Stop};
 
 impl Steps {
-    /// Inserts the batch's rows, the same bytes at every attempt.
-    ///
-    /// Poison is found by halving: the rows that ClickHouse cannot take become
-    /// dead letters, the rest is stored.
+    /// Inserts the batch's rows. Those that ClickHouse does not take become dead
+    /// letters, the rest is stored.
     pub(crate) async fn insert_rows(
         &self,
         batch: &Batch,
+        stored: &Stored,
         outcomes: &mut Outcomes,
         dead: &mut Vec<DeadLetter>,
     ) -> Result<(), Stop> {
         let started = Instant::now();
-        let (puts, copies) = first_copies(batch, outcomes);
-        let mut parts = vec![puts.as_slice()];
-        while let Some(part) = parts.pop() {
-            if part.is_empty() {
-                continue;
-            }
-            let payload = self.payload_of(batch, part);
-            let inserted = self
-                .retry
-                .ask("insert rows", || self.store.insert(&payload))
-                .await;
-            match inserted {
-                Ok(()) => metrics::inserted(payload.wire_bytes(), started.elapsed()),
-                Err(gave_up) => match gave_up.why {
-                    Why::Fatal => {
-                        return Err(Stop::Store {
-                            request: "insert rows",
-                            source: gave_up.error,
-                        });
-                    }
-                    Why::Poison => match part {
-                        [put] => {
-                            tracing::error!(
-                                kafka.partition = put.position.partition,
-                                kafka.offset = put.position.offset,
-                                error = %gave_up.error,
-                                "clickhouse cannot take a row: dead letter"
-                            );
-                            bury(batch, put, reason::POISON, gave_up.attempts, outcomes, dead);
-                        }
-                        _ => {
-                            let (left, right) = part.split_at(part.len() / 2);
-                            parts.extend([right, left]);
-                        }
-                    },
-                    Why::Exhausted => {
-                        self.exhausted(batch, part, &payload, &gave_up, outcomes, dead)
-                            .await?;
-                    }
-                },
-            }
+        let (puts, copies) = first_copies(batch, stored, outcomes);
+        let refused = self
+            .insert_or_isolate(
+                "insert rows",
+                &puts,
+                self.config.on_exhausted,
+                |part| self.payload_of(batch, part),
+                |payload| metrics::inserted(payload.wire_bytes(), started.elapsed()),
+            )
+            .await?;
+        for refused in refused {
+            self.set_aside(batch, &refused, outcomes, dead).await?;
         }
         // A copy of what could not be stored is no duplicate of anything stored.
         for (copy, first) in copies {
@@ -78,57 +50,80 @@ impl Steps {
         Ok(())
     }
 
-    /// The attempts are used up. A record is dead-lettered only if no attempt can
-    /// still land: the unanswered ones are ended, and its offset is read back as
-    /// absent, since an error answer can leave a row stored.
-    async fn exhausted(
+    /// Makes dead letters of what was refused and is read back as absent. An error
+    /// answer can leave a row stored: that one is seen, and must be whole.
+    async fn set_aside(
         &self,
         batch: &Batch,
-        part: &[&Put],
-        payload: &Payload,
-        gave_up: &GaveUp,
+        refused: &Refused<'_, &Put>,
         outcomes: &mut Outcomes,
         dead: &mut Vec<DeadLetter>,
     ) -> Result<(), Stop> {
-        if self.config.on_exhausted == OnExhausted::Hold {
-            return self
-                .insist("insert rows", || self.store.insert(payload))
-                .await;
-        }
-        if gave_up.unanswered {
-            self.insist("end unanswered inserts", || self.store.kill(payload))
-                .await?;
-        }
-        let ranges = batch.ranges();
-        let stored = self
-            .insist("read stored offsets", || {
-                self.store.stored_offsets(&self.topic, &ranges)
-            })
-            .await?;
-        let stored: HashSet<_> = stored
+        let GaveUp {
+            why,
+            error,
+            attempts,
+            ..
+        } = &refused.gave_up;
+        let places: Vec<_> = refused
+            .items
             .iter()
-            .map(|row| (row.partition, row.offset))
+            .map(|put| (put.position.partition, put.position.offset))
             .collect();
-        let absent: Vec<&Put> = part
+        let stored = self.stored_at(&places).await?;
+        let (present, absent): (Vec<&Put>, Vec<&Put>) = refused
+            .items
             .iter()
-            .filter(|put| !stored.contains(&(put.position.partition, put.position.offset)))
-            .copied()
-            .collect();
-        tracing::error!(
-            records = absent.len(),
-            attempts = gave_up.attempts,
-            error = %gave_up.error,
-            "clickhouse refused rows at every attempt: dead letters"
-        );
-        for put in absent {
-            bury(
-                batch,
-                put,
-                reason::EXHAUSTED,
-                gave_up.attempts,
-                outcomes,
-                dead,
+            .partition(|put| stored.contains(put.position));
+        self.complete(batch, present).await?;
+        let reason = match why {
+            Why::Poison => reason::POISON,
+            Why::Exhausted | Why::Fatal => reason::EXHAUSTED,
+        };
+        if let Some(first) = absent.first() {
+            tracing::error!(
+                records = absent.len(),
+                kafka.partition = first.position.partition,
+                kafka.offset = first.position.offset,
+                reason,
+                attempts,
+                %error,
+                "clickhouse does not take rows: dead letters"
             );
+        }
+        for put in absent {
+            bury(batch, put, reason, *attempts, outcomes, dead);
+        }
+        Ok(())
+    }
+
+    /// Inserts again rows that an error answer left in the table, perhaps without
+    /// their entries in the other orders.
+    ///
+    /// They are seen, so they cannot be dead letters; without their entries they
+    /// are not stored either. So this goes on until ClickHouse takes them whole.
+    async fn complete(&self, batch: &Batch, present: Vec<&Put>) -> Result<(), Stop> {
+        const REQUEST: &str = "complete stored rows";
+
+        let mut left = present;
+        while !left.is_empty() {
+            let refused = self
+                .insert_or_isolate(
+                    REQUEST,
+                    &left,
+                    OnExhausted::Hold,
+                    |part| self.payload_of(batch, part),
+                    |_| (),
+                )
+                .await?;
+            if let Some(first) = refused.first() {
+                self.retry.hold(REQUEST, &first.gave_up.error).await;
+            }
+            left = refused
+                .iter()
+                .flat_map(|refused| refused.items)
+                .copied()
+                .collect();
         }
         Ok(())
     }
@@ -149,9 +144,10 @@ impl Steps {
 }
 
 /// The puts to insert: those that the ledger does not have, each version once; and
-/// the further copies, each with its first.
+/// the further copies, each with its first, which may be stored from before.
 fn first_copies<'b>(
     batch: &'b Batch,
+    stored: &Stored,
     outcomes: &mut Outcomes,
 ) -> (Vec<&'b Put>, Vec<(&'b Put, &'b Put)>) {
     let mut seen: HashMap<&[u8], &Put> = HashMap::with_capacity(batch.puts.len());
@@ -159,6 +155,9 @@ fn first_copies<'b>(
     let mut puts = Vec::with_capacity(batch.puts.len());
     for put in &batch.puts {
         if outcomes.is_skipped(put.position) {
+            if stored.contains(put.position) {
+                seen.entry(batch.identity(put)).or_insert(put);
+            }
             continue;
         }
         match seen.entry(batch.identity(put)) {
@@ -201,6 +200,10 @@ mod tests {
     use super::*;
     use crate::batch::tests::{push, record};
 
+    fn offsets(puts: &[&Put]) -> Vec<i64> {
+        puts.iter().map(|put| put.position.offset).collect()
+    }
+
     #[test]
     fn p3_a_version_is_inserted_once_a_batch() {
         let mut batch = Batch::default();
@@ -209,16 +212,29 @@ mod tests {
         }
         let mut outcomes = Outcomes::default();
         outcomes.skip(batch.puts[3].position);
-        let (puts, copies) = first_copies(&batch, &mut outcomes);
+        let (puts, copies) = first_copies(&batch, &Stored::default(), &mut outcomes);
         assert_eq!(copies.len(), 1);
-        assert_eq!(
-            puts.iter()
-                .map(|put| put.position.offset)
-                .collect::<Vec<_>>(),
-            [0, 2]
-        );
+        assert_eq!(offsets(&puts), [0, 2]);
         assert_eq!(
             outcomes.of(batch.puts[1].position),
+            Some((Outcome::Duplicate, ""))
+        );
+    }
+
+    #[test]
+    fn p2_a_copy_of_what_was_stored_before_is_a_duplicate_and_one_of_a_dead_letter_is_not() {
+        let mut batch = Batch::default();
+        for (offset, id) in [(0, 1), (1, 2), (2, 1), (3, 2)] {
+            push(&mut batch, 0, offset, &record(id, 1, Operation::Put)).unwrap();
+        }
+        let mut outcomes = Outcomes::default();
+        outcomes.skip(batch.puts[0].position);
+        outcomes.skip(batch.puts[1].position);
+        let stored = Stored::from_iter([(0, 0, batch.puts[0].id)]);
+        let (puts, _) = first_copies(&batch, &stored, &mut outcomes);
+        assert_eq!(offsets(&puts), [3]);
+        assert_eq!(
+            outcomes.of(batch.puts[2].position),
             Some((Outcome::Duplicate, ""))
         );
     }

@@ -14,6 +14,7 @@ use crate::config::SinkConfig;
 use crate::consume::{SinkError, Work};
 use crate::dead_letter::DeadLetters;
 use crate::metrics;
+use crate::origin::Origin;
 use crate::pending::Pending;
 use crate::retry::{CLICKHOUSE, Retry};
 use crate::steps::Steps;
@@ -57,15 +58,10 @@ pub async fn run(
         config,
         topic,
         pending: Pending::default(),
+        origin: Origin::Topic(Admin::new(kafka)?),
     });
     let consumer = GroupConsumer::new(kafka)?;
-    let work = Work::new(
-        steps.clone(),
-        Admin::new(kafka)?,
-        Handle::current(),
-        readiness,
-        stop.clone(),
-    );
+    let work = Work::new(steps.clone(), Handle::current(), readiness, stop.clone());
     let polled = poll_on_a_thread(work, consumer)?;
     tokio::select! {
         ended = polled => ended.unwrap_or_else(|_| Err(SinkError::Thread("it panicked".to_owned()))),
@@ -97,7 +93,9 @@ async fn wait_for_schema(store: &Store, readiness: &Readiness) -> Result<(), Sin
                 readiness.clear(CLICKHOUSE);
                 return Ok(());
             }
-            Err(error @ MigrateError::Newer { .. }) => return Err(SinkError::Schema(error)),
+            Err(error @ (MigrateError::Newer { .. } | MigrateError::Column { .. })) => {
+                return Err(SinkError::Schema(error));
+            }
             Err(error) => error,
         };
         let cause = std::error::Error::source(&error).map(ToString::to_string);

@@ -16,9 +16,12 @@ use plaudit_store::{
 use crate::batch::{Batch, ChangeRecord};
 use crate::config::SinkConfig;
 use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::give_up;
 use crate::metrics::{self, reason};
+use crate::origin::Origin;
 use crate::outcomes::Outcomes;
 use crate::pending::{Pending, Waiting};
+use crate::read_back::Stored;
 use crate::retry::Retry;
 
 /// What the steps need: the store, the dead-letter topic, the rules.
@@ -30,6 +33,7 @@ pub(crate) struct Steps {
     pub(crate) config: SinkConfig,
     pub(crate) topic: Arc<str>,
     pub(crate) pending: Pending,
+    pub(crate) origin: Origin,
 }
 
 /// Why the sink must stop: going on would lose or repeat something.
@@ -76,18 +80,23 @@ impl Steps {
     /// [`Stop`], and the batch's offsets must not be committed.
     pub(crate) async fn carry_out(&self, batch: &Batch, read_back: bool) -> Result<Outcomes, Stop> {
         let mut outcomes = Outcomes::default();
-        if read_back {
-            self.read_back(batch, &mut outcomes).await?;
-        }
+        let stored = if read_back {
+            self.read_back(batch, &mut outcomes).await?
+        } else {
+            Stored::default()
+        };
         let mut dead = undecodable(batch, &mut outcomes);
-        self.insert_rows(batch, &mut outcomes, &mut dead).await?;
+        self.insert_rows(batch, &stored, &mut outcomes, &mut dead)
+            .await?;
         let changes: Vec<&ChangeRecord> = batch
             .changes
             .iter()
             .filter(|record| !outcomes.is_skipped(record.position))
             .collect();
         self.insert_changes(&changes).await?;
-        let waiting = self.fold_batch(batch, &changes, &mut outcomes).await?;
+        let waiting = self
+            .fold_batch(batch, &changes, &mut outcomes, &mut dead)
+            .await?;
         self.publish_dead_letters(&dead).await?;
         self.write_ledger(&outcomes.ranges(&batch.spans)).await?;
         self.pending.add(waiting);
@@ -115,6 +124,7 @@ impl Steps {
         batch: &Batch,
         changes: &[&ChangeRecord],
         outcomes: &mut Outcomes,
+        dead: &mut Vec<DeadLetter>,
     ) -> Result<Vec<Waiting>, Stop> {
         let mut ids: Vec<_> = changes
             .iter()
@@ -133,16 +143,27 @@ impl Steps {
         }
         ids.sort_unstable();
         ids.dedup();
-        let found = self.fold(&ids).await?;
+        let mut folded = self.fold(&ids).await?;
         let mut waiting = Vec::new();
         for record in changes {
-            let change = &record.change;
-            let is_patch = change.kind == ChangeKind::Patch;
-            if is_patch && !found.contains(&(change.project.clone(), change.id)) {
-                outcomes.set(record.position, Outcome::Pending, "");
-                waiting.push(Waiting::of(change, record.position.timestamp));
+            let (change, position) = (&record.change, record.position);
+            if let Some(change) = folded.given_up.remove(&change.place()) {
+                let reason = give_up::reason_of(&change);
+                outcomes.set(position, Outcome::DeadLettered, reason);
+                dead.push(DeadLetter::of_change(&change));
+                continue;
+            }
+            let id = (change.project.clone(), change.id);
+            if change.kind == ChangeKind::Patch && !folded.found.contains(&id) {
+                outcomes.set(position, Outcome::Pending, "");
+                waiting.push(Waiting::of(change));
             }
         }
+        // Those of earlier batches end here and now.
+        folded
+            .unfoldable
+            .retain(|place| folded.given_up.contains_key(place));
+        self.end_given_up(&folded.unfoldable).await?;
         Ok(waiting)
     }
 
@@ -225,7 +246,7 @@ fn count(batch: &Batch, outcomes: &Outcomes) {
         .iter()
         .filter(|range| range.outcome != Outcome::Pending)
     {
-        let records = u64::try_from(range.last - range.first + 1).unwrap_or(0);
+        let records = usize::try_from(range.last - range.first + 1).unwrap_or(0);
         metrics::outcome(range.outcome, records);
     }
     let now = now_millis();

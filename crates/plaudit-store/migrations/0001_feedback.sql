@@ -4,6 +4,11 @@
 -- received_at and offset have minmax indexes because new parts hold new
 -- offsets: the sink's questions about what it has just written, or wrote before
 -- a crash, read the newest granules only.
+--
+-- min_level_for_wide_part: a batch is written as one file and not as a hundred;
+-- merges make wide parts of it, column by column.
+-- auto_statistics_types: nothing here is planned by them, and every merge would
+-- make them anew.
 CREATE TABLE IF NOT EXISTS {database}.feedback
 (
     project         LowCardinality(String),
@@ -41,7 +46,9 @@ CREATE TABLE IF NOT EXISTS {database}.feedback
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)
 ORDER BY (project, trace_id, id)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000,
+         min_level_for_wide_part = 1,
+         auto_statistics_types = '';
 
 -- Patches and retractions as they came: a fold reads all of an id again, so
 -- they are kept as long as what they change. `record` is the Kafka value.
@@ -62,7 +69,7 @@ CREATE TABLE IF NOT EXISTS {database}.changes
 )
 ENGINE = ReplacingMergeTree(gave_up)
 ORDER BY (project, id, topic, partition, offset)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, auto_statistics_types = '';
 
 -- What became of every offset: a set of ranges. Ranges may repeat and overlap;
 -- an offset has the strongest outcome of those that cover it. No range is
@@ -80,4 +87,4 @@ CREATE TABLE IF NOT EXISTS {database}.ledger
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (topic, partition, first, last, outcome)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, auto_statistics_types = '';

@@ -2,6 +2,9 @@
 -- id) and hold no time, since a new version has another one. An entry counts
 -- only if its version is its feedback's: a put can move a feedback to another
 -- metric or tag and leaves the old entry behind.
+--
+-- merge_selector_base: a merge takes twice as many parts, so that an entry is
+-- written again half as often. Nothing reads these with FINAL.
 CREATE TABLE IF NOT EXISTS {database}.feedback_by_metric
 (
     project         LowCardinality(String),
@@ -10,11 +13,14 @@ CREATE TABLE IF NOT EXISTS {database}.feedback_by_metric
     id              UUID,
     version         UInt64,
     is_deleted      UInt8,
-    received_at     DateTime64(6, 'UTC')
+    received_at     DateTime64(6, 'UTC'),
+    INDEX received_at_range received_at TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)
 ORDER BY (project, metric, trace_id, id)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000,
+         merge_selector_base = 10,
+         auto_statistics_types = '';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.feedback_to_metric
 TO {database}.feedback_by_metric AS
@@ -30,11 +36,14 @@ CREATE TABLE IF NOT EXISTS {database}.feedback_by_tag
     id              UUID,
     version         UInt64,
     is_deleted      UInt8,
-    received_at     DateTime64(6, 'UTC')
+    received_at     DateTime64(6, 'UTC'),
+    INDEX received_at_range received_at TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)
 ORDER BY (project, tag, text, trace_id, id)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000,
+         merge_selector_base = 10,
+         auto_statistics_types = '';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.feedback_to_tag
 TO {database}.feedback_by_tag AS
@@ -47,13 +56,16 @@ CREATE TABLE IF NOT EXISTS {database}.feedback_by_id
     project         LowCardinality(String),
     id              UUID,
     trace_id        String,
-    version         UInt64
+    version         UInt64,
+    received_at     DateTime64(6, 'UTC')
 )
 ENGINE = ReplacingMergeTree(version)
 ORDER BY (project, id, trace_id)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000,
+         merge_selector_base = 10,
+         auto_statistics_types = '';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.feedback_to_id
 TO {database}.feedback_by_id AS
-SELECT project, id, trace_id, version
+SELECT project, id, trace_id, version, received_at
 FROM {database}.feedback;

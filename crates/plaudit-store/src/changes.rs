@@ -5,7 +5,7 @@ use plaudit_event::Micros;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::ledger::in_ranges;
+use crate::ledger::{RANGES_A_QUERY, in_ranges};
 use crate::row::{bytes, micros, string, uuid};
 use crate::rows::id_list;
 use crate::{Store, StoreError};
@@ -35,8 +35,17 @@ pub struct Change {
     pub received_at: Micros,
     /// The Kafka value, which says what to change.
     pub record: Vec<u8>,
-    /// Whether its feedback did not come in time: final, and no fold applies it.
-    pub gave_up: bool,
+    /// Why no fold applies it any more: final.
+    pub gave_up: Option<GaveUp>,
+}
+
+/// Why a patch was given up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum GaveUp {
+    /// Its feedback did not come in time.
+    NoFeedback,
+    /// ClickHouse cannot take the row that it makes.
+    Unfoldable,
 }
 
 /// What a change does.
@@ -46,6 +55,13 @@ pub enum ChangeKind {
     Patch,
     /// Hides the feedback for good.
     Retract,
+}
+
+impl Change {
+    /// Partition and offset of its record.
+    pub fn place(&self) -> (i32, i64) {
+        (self.partition, self.offset)
+    }
 }
 
 #[derive(Deserialize, Row)]
@@ -85,7 +101,11 @@ pub fn encode_change(out: &mut Vec<u8>, change: &Change) {
     micros(out, change.version_time);
     micros(out, change.received_at);
     bytes(out, &change.record);
-    out.push(u8::from(change.gave_up));
+    out.push(match change.gave_up {
+        None => 0,
+        Some(GaveUp::NoFeedback) => 1,
+        Some(GaveUp::Unfoldable) => 2,
+    });
 }
 
 const SELECT: &str = "SELECT project, id, topic, partition, offset, CAST(kind, 'Int8') AS kind,
@@ -130,15 +150,14 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.project, row.id)).collect())
     }
 
-    /// Every change of these ids that was not given up, in the order in which
-    /// a fold applies them.
+    /// Every change of these ids, given up or not, in the order in which a fold
+    /// applies them.
     ///
     /// # Errors
     /// See [`StoreError::verdict`].
     pub async fn changes_of(&self, ids: &[(String, Uuid)]) -> Result<Vec<Change>, StoreError> {
         let sql = format!(
-            "{SELECT} WHERE (project, id) IN ({}) AND gave_up = 0
-            ORDER BY version_time, partition, offset",
+            "{SELECT} WHERE (project, id) IN ({}) ORDER BY version_time, partition, offset",
             id_list(ids)
         );
         let mut query = self.query(&sql);
@@ -149,7 +168,7 @@ impl Store {
         Ok(rows.into_iter().map(Change::from).collect())
     }
 
-    /// The changes at these offsets of a partition, given up or not.
+    /// The changes at these offsets (partition, first, last), given up or not.
     ///
     /// # Errors
     /// See [`StoreError::verdict`].
@@ -158,11 +177,15 @@ impl Store {
         topic: &str,
         ranges: &[(i32, i64, i64)],
     ) -> Result<Vec<Change>, StoreError> {
-        let sql = format!("{SELECT} WHERE topic = ? AND {}", in_ranges(ranges));
-        let rows: Vec<RawChange> = self
-            .within(self.query(&sql).bind(topic).fetch_all())
-            .await?;
-        Ok(rows.into_iter().map(Change::from).collect())
+        let mut changes = Vec::new();
+        for ranges in ranges.chunks(RANGES_A_QUERY) {
+            let sql = format!("{SELECT} WHERE topic = ? AND {}", in_ranges(ranges));
+            let rows: Vec<RawChange> = self
+                .within(self.query(&sql).bind(topic).fetch_all())
+                .await?;
+            changes.extend(rows.into_iter().map(Change::from));
+        }
+        Ok(changes)
     }
 }
 
@@ -182,7 +205,11 @@ impl From<RawChange> for Change {
             version_time: Micros(row.version_time),
             received_at: Micros(row.received_at),
             record: row.record,
-            gave_up: row.gave_up != 0,
+            gave_up: match row.gave_up {
+                0 => None,
+                2 => Some(GaveUp::Unfoldable),
+                _ => Some(GaveUp::NoFeedback),
+            },
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What a failure of ClickHouse means for what was asked of it.
 //!
-//! [`StoreError::verdict`] is the one place that decides; nothing else in
-//! Plaudit looks at a ClickHouse error code.
+//! [`StoreError::verdict`] is the one place that decides, by the table in
+//! `verdicts`; nothing else in Plaudit looks at a ClickHouse error code.
 
 use std::fmt;
+
+mod verdicts;
 
 /// A request to ClickHouse that failed.
 ///
@@ -30,7 +32,11 @@ pub enum Verdict {
     /// Nobody answered: wait and ask again, for as long as it takes. The
     /// request may have been carried out.
     Away,
-    /// The server could not do it now: ask again, a bounded number of times.
+    /// The server has too much to do, or too few replicas: slow down, and ask
+    /// again for as long as it takes.
+    Busy,
+    /// The server could not do it, who knows why: ask again, a bounded number of
+    /// times.
     Retry,
     /// The server cannot take this data: find the rows and set them aside.
     Poison,
@@ -38,71 +44,13 @@ pub enum Verdict {
     Fatal,
 }
 
-/// ClickHouse's codes (`src/Common/ErrorCodes.cpp`) whose verdict is not
-/// [`Verdict::Retry`]. A code that is not listed is retried: giving up on data
-/// because of a code nobody thought of would lose it.
-const VERDICTS: &[(u32, &str, Verdict)] = &[
-    // The data.
-    (6, "CANNOT_PARSE_TEXT", Verdict::Poison),
-    (26, "CANNOT_PARSE_QUOTED_STRING", Verdict::Poison),
-    (27, "CANNOT_PARSE_INPUT_ASSERTION_FAILED", Verdict::Poison),
-    (32, "ATTEMPT_TO_READ_AFTER_EOF", Verdict::Poison),
-    (33, "CANNOT_READ_ALL_DATA", Verdict::Poison),
-    (38, "CANNOT_PARSE_DATE", Verdict::Poison),
-    (41, "CANNOT_PARSE_DATETIME", Verdict::Poison),
-    (69, "ARGUMENT_OUT_OF_BOUND", Verdict::Poison),
-    (70, "CANNOT_CONVERT_TYPE", Verdict::Poison),
-    (72, "CANNOT_PARSE_NUMBER", Verdict::Poison),
-    (117, "INCORRECT_DATA", Verdict::Poison),
-    (128, "TOO_LARGE_ARRAY_SIZE", Verdict::Poison),
-    (131, "TOO_LARGE_STRING_SIZE", Verdict::Poison),
-    (321, "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE", Verdict::Poison),
-    (
-        349,
-        "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
-        Verdict::Poison,
-    ),
-    (376, "CANNOT_PARSE_UUID", Verdict::Poison),
-    (395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO", Verdict::Poison),
-    (407, "DECIMAL_OVERFLOW", Verdict::Poison),
-    (467, "CANNOT_PARSE_BOOL", Verdict::Poison),
-    (469, "VIOLATED_CONSTRAINT", Verdict::Poison),
-    (691, "UNKNOWN_ELEMENT_OF_ENUM", Verdict::Poison),
-    // The schema.
-    (7, "INCORRECT_NUMBER_OF_COLUMNS", Verdict::Fatal),
-    (8, "THERE_IS_NO_COLUMN", Verdict::Fatal),
-    (10, "NOT_FOUND_COLUMN_IN_BLOCK", Verdict::Fatal),
-    (16, "NO_SUCH_COLUMN_IN_TABLE", Verdict::Fatal),
-    (44, "ILLEGAL_COLUMN", Verdict::Fatal),
-    (46, "UNKNOWN_FUNCTION", Verdict::Fatal),
-    (47, "UNKNOWN_IDENTIFIER", Verdict::Fatal),
-    (50, "UNKNOWN_TYPE", Verdict::Fatal),
-    (53, "TYPE_MISMATCH", Verdict::Fatal),
-    (60, "UNKNOWN_TABLE", Verdict::Fatal),
-    (62, "SYNTAX_ERROR", Verdict::Fatal),
-    (73, "UNKNOWN_FORMAT", Verdict::Fatal),
-    (81, "UNKNOWN_DATABASE", Verdict::Fatal),
-    (115, "UNKNOWN_SETTING", Verdict::Fatal),
-    // The rights.
-    (164, "READONLY", Verdict::Fatal),
-    (192, "UNKNOWN_USER", Verdict::Fatal),
-    (193, "WRONG_PASSWORD", Verdict::Fatal),
-    (194, "REQUIRED_PASSWORD", Verdict::Fatal),
-    (195, "IP_ADDRESS_NOT_ALLOWED", Verdict::Fatal),
-    (497, "ACCESS_DENIED", Verdict::Fatal),
-    (516, "AUTHENTICATION_FAILED", Verdict::Fatal),
-];
-
 impl StoreError {
     /// What to do about it.
     pub fn verdict(&self) -> Verdict {
         match self.kind {
             Kind::Unanswered => Verdict::Away,
             Kind::Unexpected => Verdict::Fatal,
-            Kind::Exception(code) => VERDICTS
-                .iter()
-                .find(|(known, _, _)| *known == code)
-                .map_or(Verdict::Retry, |(_, _, verdict)| *verdict),
+            Kind::Exception(code) => verdicts::of(code),
         }
     }
 
@@ -228,14 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn p6_verdicts_follow_the_table_and_unknown_codes_are_retried() {
+    fn p6_a_verdict_is_by_code_and_an_answer_of_nobody_is_away() {
         let verdict =
             |code: u32| answered(&format!("Code: {code}. DB::Exception: x. (X_Y)")).verdict();
-        for (code, name, expected) in VERDICTS {
-            assert_eq!(verdict(*code), *expected, "{name}");
-        }
-        assert_eq!(verdict(241), Verdict::Retry, "MEMORY_LIMIT_EXCEEDED");
-        assert_eq!(verdict(252), Verdict::Retry, "TOO_MANY_PARTS");
+        assert_eq!(verdict(252), Verdict::Busy);
+        assert_eq!(verdict(60), Verdict::Fatal);
         assert_eq!(verdict(99_999), Verdict::Retry);
         assert_eq!(answered("502 Bad Gateway").verdict(), Verdict::Away);
         assert_eq!(StoreError::from(Error::TimedOut).verdict(), Verdict::Away);

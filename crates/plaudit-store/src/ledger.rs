@@ -92,60 +92,58 @@ impl Store {
         topic: &str,
         ranges: &[(i32, i64, i64)],
     ) -> Result<Vec<LedgerRange>, StoreError> {
-        let mut condition = String::from("0");
-        for (partition, first, last) in ranges {
-            let from = first.saturating_sub(MAX_SPAN);
-            // Writing to a String cannot fail.
-            write!(condition, " OR (partition = {partition} AND first > {from} AND first <= {last} AND last >= {first})")
-                .unwrap_or_default();
+        let mut covering = Vec::new();
+        for ranges in ranges.chunks(RANGES_A_QUERY) {
+            let mut condition = String::from("0");
+            for (partition, first, last) in ranges {
+                let from = first.saturating_sub(MAX_SPAN);
+                // Writing to a String cannot fail.
+                write!(condition, " OR (partition = {partition} AND first > {from} AND first <= {last} AND last >= {first})")
+                    .unwrap_or_default();
+            }
+            let sql =
+                format!("{SELECT} WHERE topic = ? AND ({condition}) ORDER BY partition, first");
+            covering.extend(self.ranges(&sql, topic).await?);
         }
-        let sql = format!("{SELECT} WHERE topic = ? AND ({condition}) ORDER BY partition, first");
-        self.ranges(&sql, topic).await
+        Ok(covering)
     }
 
-    /// The end of the ledger's prefix: the offset after the run of ranges that
-    /// begins at or before `start`, or `start` where there is none; and the
-    /// offset after the highest range.
+    /// How far the ledger of each asked partition goes, from an offset on. A
+    /// partition of which it has nothing there is left out.
     ///
     /// # Errors
     /// See [`StoreError::verdict`].
     pub async fn ledger_ends(
         &self,
         topic: &str,
-        partition: i32,
-        start: i64,
-    ) -> Result<LedgerEnds, StoreError> {
-        #[derive(Deserialize, Row)]
-        struct Span {
-            first: i64,
-            last: i64,
-        }
-
-        // Ranges that touch are joined by the server, so that few come back.
-        let sql = "SELECT min(first) AS first, max(last) AS last FROM (
-                SELECT first, last, sum(gap) OVER (ORDER BY first, last) AS island FROM (
-                    SELECT first, last, first > max(last) OVER (
-                        ORDER BY first, last ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) + 1 AS gap
-                    FROM {db}.ledger WHERE topic = ? AND partition = ? AND last >= ?))
-            GROUP BY island ORDER BY first";
-        let spans: Vec<Span> = self
-            .within(
-                self.query(sql)
-                    .bind(topic)
-                    .bind(partition)
-                    .bind(start)
-                    .fetch_all(),
-            )
-            .await?;
-        let prefix = spans
+        from: &[(i32, i64)],
+    ) -> Result<Vec<LedgerEnds>, StoreError> {
+        // The range that ends just before an asked offset belongs to its run.
+        let asked: Vec<_> = from
             .iter()
-            .take_while(|span| span.first <= start)
-            .map(|span| span.last + 1)
-            .last();
-        Ok(LedgerEnds {
-            prefix: prefix.unwrap_or(start),
-            highest: spans.last().map(|span| span.last + 1),
-        })
+            .map(|(partition, from)| format!("(partition = {partition} AND last >= {from} - 1)"))
+            .collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Ranges that touch are joined by the server, so that few come back.
+        let sql = format!(
+            "SELECT partition, min(first) AS first, max(last) AS last, max(stamp) AS reached FROM (
+                SELECT *, sum(gap) OVER (PARTITION BY partition ORDER BY first, last) AS run FROM (
+                    SELECT partition, first, last, toUnixTimestamp64Milli(max_timestamp) AS stamp,
+                        first > max(last) OVER (PARTITION BY partition ORDER BY first, last
+                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) + 1 AS gap
+                    FROM {{db}}.ledger WHERE topic = ? AND ({})))
+            GROUP BY partition, run ORDER BY partition, first",
+            asked.join(" OR ")
+        );
+        let runs: Vec<Run> = self
+            .within(self.query(&sql).bind(topic).fetch_all())
+            .await?;
+        Ok(runs
+            .chunk_by(|one, next| one.partition == next.partition)
+            .filter_map(LedgerEnds::of)
+            .collect())
     }
 
     /// The offsets of a partition whose strongest outcome is `pending`.
@@ -179,28 +177,6 @@ impl Store {
         Ok(offsets)
     }
 
-    /// The first offset that every partition's ledger has not passed, by time:
-    /// the lowest, over the partitions of `topic`, of the highest timestamp in
-    /// the ledger. In milliseconds; `None` when the ledger is empty.
-    ///
-    /// # Errors
-    /// See [`StoreError::verdict`].
-    pub async fn ledger_reached(&self, topic: &str) -> Result<Vec<(i32, i64)>, StoreError> {
-        #[derive(Deserialize, Row)]
-        struct Reached {
-            partition: i32,
-            timestamp: i64,
-        }
-
-        let sql = "SELECT partition, toUnixTimestamp64Milli(max(max_timestamp)) AS timestamp
-            FROM {db}.ledger WHERE topic = ? GROUP BY partition";
-        let rows: Vec<Reached> = self.within(self.query(sql).bind(topic).fetch_all()).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| (row.partition, row.timestamp))
-            .collect())
-    }
-
     async fn ranges(&self, sql: &str, topic: &str) -> Result<Vec<LedgerRange>, StoreError> {
         let rows: Vec<RawRange> = self.within(self.query(sql).bind(topic).fetch_all()).await?;
         rows.into_iter()
@@ -223,17 +199,46 @@ impl Store {
     }
 }
 
+/// Ranges of one partition without a gap between them.
+#[derive(Deserialize, Row)]
+struct Run {
+    partition: i32,
+    first: i64,
+    last: i64,
+    reached: i64,
+}
+
 /// How far a partition's ledger goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LedgerEnds {
-    /// The offset after the run that covers the asked start.
+    /// The partition.
+    pub partition: i32,
+    /// The first offset of the first run.
+    pub first: i64,
+    /// The offset after the first run: what the ledger does not have yet.
     pub prefix: i64,
-    /// The offset after the highest range, where there is one.
-    pub highest: Option<i64>,
+    /// The highest Kafka timestamp of the first run, in milliseconds.
+    pub reached: i64,
+    /// The offset after the highest range.
+    pub highest: i64,
 }
 
-/// How many ranges one query asks for, to keep its text short.
-const RANGES_A_QUERY: usize = 500;
+impl LedgerEnds {
+    fn of(runs: &[Run]) -> Option<Self> {
+        let (first, last) = (runs.first()?, runs.last()?);
+        Some(Self {
+            partition: first.partition,
+            first: first.first,
+            prefix: first.last + 1,
+            reached: first.reached,
+            highest: last.last + 1,
+        })
+    }
+}
+
+/// How many ranges one query asks for: its text must be below the server's
+/// `max_query_size`.
+pub(crate) const RANGES_A_QUERY: usize = 500;
 
 /// `(partition = 0 AND offset BETWEEN 1 AND 5) OR …`
 pub(crate) fn in_ranges(ranges: &[(i32, i64, i64)]) -> String {

@@ -7,21 +7,23 @@
 //! path.
 
 mod changes;
+mod columns;
 mod config;
 mod error;
 mod insert;
 mod ledger;
 mod migrate;
+mod native;
 pub mod read;
 mod row;
 mod rows;
 mod store;
 
-pub use changes::{Change, ChangeKind, encode_change};
+pub use changes::{Change, ChangeKind, GaveUp, encode_change};
 pub use config::{ClickhouseConfig, InsertCompression};
 pub use error::{StoreError, Verdict};
 pub use insert::{Payload, Table};
-pub use ledger::{LedgerRange, MAX_SPAN, encode_range};
+pub use ledger::{LedgerEnds, LedgerRange, MAX_SPAN, encode_range};
 pub use migrate::{MigrateError, Migrated};
 pub use row::{RowPosition, encode_feedback};
 pub use rows::{CurrentRow, StoredOffset};

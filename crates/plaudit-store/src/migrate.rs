@@ -62,6 +62,36 @@ pub enum MigrateError {
         /// This binary's.
         known: u32,
     },
+    /// A column is not as the migrations made it.
+    #[error("the column `{column}` is {found} and this binary needs {needed}")]
+    Column {
+        /// Table and column.
+        column: String,
+        /// Its type, or that it is missing.
+        found: String,
+        /// The type that is needed.
+        needed: String,
+    },
+}
+
+/// The tables that lose what is too old.
+const RETAINED: [(&str, Hides); 5] = [
+    ("feedback", Hides::Tombstones),
+    ("feedback_by_metric", Hides::Tombstones),
+    ("feedback_by_tag", Hides::Tombstones),
+    ("feedback_by_id", Hides::Any),
+    ("changes", Hides::Patches),
+];
+
+/// Which rows of a table may hide a feedback.
+#[derive(Clone, Copy, Debug)]
+enum Hides {
+    /// Those that are deleted; the others are the feedback.
+    Tombstones,
+    /// All: a row does not say whether it leads to a tombstone.
+    Any,
+    /// Patches; what else there is, is kept for good.
+    Patches,
 }
 
 /// How much longer than the feedback it hides a tombstone stays.
@@ -125,13 +155,17 @@ impl Store {
     /// Checks that the schema is the one that this binary was built for.
     ///
     /// # Errors
-    /// [`MigrateError::Older`] or [`MigrateError::Newer`] say what to do.
+    /// [`MigrateError::Older`] or [`MigrateError::Newer`] say what to do;
+    /// [`MigrateError::Column`] names what somebody changed.
     pub async fn check_schema(&self) -> Result<(), MigrateError> {
         let known = Self::SCHEMA_VERSION;
         match self.schema_version().await? {
             found if found > known => Err(MigrateError::Newer { found, known }),
             found if found < known => Err(MigrateError::Older { found, known }),
-            _ => Ok(()),
+            _ => {
+                let migrations: Vec<&str> = MIGRATIONS.iter().map(|(.., sql)| *sql).collect();
+                self.check_columns(&migrations).await
+            }
         }
     }
 
@@ -156,50 +190,54 @@ impl Store {
     /// Sets or removes the TTLs. What hides a feedback outlives it, and a
     /// retraction is kept for good.
     async fn apply_retention(&self) -> Result<(), StoreError> {
-        let kept = self.config().retention;
-        let until = |column: &str, kept: Duration, condition: &str| {
-            format!(
-                "toDateTime({column}) + INTERVAL {} SECOND DELETE WHERE {condition}",
-                kept.as_secs()
-            )
-        };
-        for (table, deleted) in [
-            ("feedback", Some("is_deleted")),
-            ("feedback_by_metric", Some("is_deleted")),
-            ("feedback_by_tag", Some("is_deleted")),
-            ("changes", None),
-        ] {
-            let current = self.query("SELECT create_table_query LIKE '%TTL%' FROM system.tables WHERE database = ? AND name = ?");
-            let has_ttl: u8 = current
-                .bind(&self.config().database)
-                .bind(table)
-                .fetch_one()
-                .await?;
-            let statement = match (kept, deleted) {
-                (Some(kept), Some(deleted)) => format!(
-                    "ALTER TABLE {{db}}.{table} MODIFY TTL {}, {}",
-                    until("received_at", kept, &format!("{deleted} = 0")),
-                    until(
-                        "received_at",
-                        kept + TOMBSTONE_MARGIN,
-                        &format!("{deleted} = 1")
-                    ),
-                ),
-                (Some(kept), None) => format!(
-                    "ALTER TABLE {{db}}.{table} MODIFY TTL {}",
-                    until("received_at", kept + TOMBSTONE_MARGIN, "kind = 'patch'"),
-                ),
-                (None, _) if has_ttl != 0 => format!("ALTER TABLE {{db}}.{table} REMOVE TTL"),
-                (None, _) => continue,
+        for (table, hides) in RETAINED {
+            let statement = match self.config().retention {
+                Some(kept) => {
+                    let ttl = hides.ttl(kept);
+                    format!("ALTER TABLE {{db}}.{table} MODIFY TTL {ttl}")
+                }
+                None if self.has_ttl(table).await? => {
+                    format!("ALTER TABLE {{db}}.{table} REMOVE TTL")
+                }
+                None => continue,
             };
             self.execute(&statement).await?;
         }
         Ok(())
     }
 
+    async fn has_ttl(&self, table: &str) -> Result<bool, StoreError> {
+        let has_ttl: u8 = self
+            .query("SELECT create_table_query LIKE '%TTL%' FROM system.tables WHERE database = ? AND name = ?")
+            .bind(&self.config().database)
+            .bind(table)
+            .fetch_one()
+            .await?;
+        Ok(has_ttl != 0)
+    }
+
     async fn execute(&self, sql: &str) -> Result<(), StoreError> {
         // Not a template for the client: a `?` in a comment is just that.
         Ok(self.client().query_raw(&self.named(sql)).execute().await?)
+    }
+}
+
+impl Hides {
+    /// The TTL of a table whose feedback is `kept` for so long.
+    fn ttl(self, kept: Duration) -> String {
+        let after = |kept: Duration| {
+            let seconds = kept.as_secs();
+            format!("toDateTime(received_at) + INTERVAL {seconds} SECOND DELETE")
+        };
+        let longer = after(kept + TOMBSTONE_MARGIN);
+        match self {
+            Self::Tombstones => format!(
+                "{} WHERE is_deleted = 0, {longer} WHERE is_deleted = 1",
+                after(kept)
+            ),
+            Self::Any => longer,
+            Self::Patches => format!("{longer} WHERE kind = 'patch'"),
+        }
     }
 }
 

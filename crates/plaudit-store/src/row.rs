@@ -10,13 +10,45 @@
 use plaudit_event::{Dialect, Feedback, Micros, RowVersion, Source, Tags, TargetKind, ValueType};
 use uuid::Uuid;
 
+use crate::native::{Column, Kind};
 use crate::rows::CurrentRow;
 
 /// The columns, in the order in which a row is encoded.
-pub(crate) const COLUMNS: &str = "project, trace_id, id, version, is_deleted, target_kind, \
-     target_id, metric, value_type, value, score, weight, comment, correction, tags, metadata, \
-     rater, source_kind, source_info, source_run_id, group_id, experiment_id, session_id, \
-     created_at, received_at, dialect, topic, partition, offset";
+///
+/// An enum is sent as the number that it is.
+pub(crate) const COLUMNS: [Column; 29] = [
+    Column::new("project", Kind::Word),
+    Column::new("trace_id", Kind::Text),
+    Column::new("id", Kind::Fixed("UUID", 16)),
+    Column::new("version", Kind::Fixed("UInt64", 8)),
+    Column::new("is_deleted", Kind::Fixed("UInt8", 1)),
+    Column::new("target_kind", Kind::Fixed("Int8", 1)),
+    Column::new("target_id", Kind::Text),
+    Column::new("metric", Kind::Word),
+    Column::new("value_type", Kind::Fixed("Int8", 1)),
+    Column::new("value", Kind::Text),
+    Column::new("score", Kind::NullableFloat),
+    Column::new("weight", Kind::Fixed("Float64", 8)),
+    Column::new("comment", Kind::Text),
+    Column::new("correction", Kind::Text),
+    Column::new("tags", Kind::Tags),
+    Column::new("metadata", Kind::Text),
+    Column::new("rater", Kind::Text),
+    Column::new("source_kind", Kind::Word),
+    Column::new("source_info", Kind::Text),
+    Column::new("source_run_id", Kind::Text),
+    Column::new("group_id", Kind::Text),
+    Column::new("experiment_id", Kind::Text),
+    Column::new("session_id", Kind::Text),
+    Column::new("created_at", Kind::Fixed(MICROS, 8)),
+    Column::new("received_at", Kind::Fixed(MICROS, 8)),
+    Column::new("dialect", Kind::Fixed("Int8", 1)),
+    Column::new("topic", Kind::Word),
+    Column::new("partition", Kind::Fixed("Int32", 4)),
+    Column::new("offset", Kind::Fixed("Int64", 8)),
+];
+
+const MICROS: &str = "DateTime64(6, 'UTC')";
 
 /// Where a row's record stands in its topic, and how it came.
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +178,7 @@ pub(crate) fn micros(out: &mut Vec<u8>, time: Micros) {
     out.extend_from_slice(&time.0.to_le_bytes());
 }
 
-fn leb128(out: &mut Vec<u8>, mut number: usize) {
+pub(crate) fn leb128(out: &mut Vec<u8>, mut number: usize) {
     while number >= 0x80 {
         #[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
         out.push(number as u8 | 0x80);

@@ -7,7 +7,7 @@ use plaudit_event::{
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::ledger::in_ranges;
+use crate::ledger::{RANGES_A_QUERY, in_ranges};
 use crate::{Store, StoreError};
 
 /// An offset that has a row already (PROTOCOL: step 1).
@@ -88,30 +88,57 @@ impl Store {
         topic: &str,
         ranges: &[(i32, i64, i64)],
     ) -> Result<Vec<StoredOffset>, StoreError> {
-        let sql = format!(
-            "SELECT DISTINCT partition, offset, id FROM {{db}}.feedback WHERE topic = ? AND {}",
-            in_ranges(ranges)
-        );
-        self.within(self.query(&sql).bind(topic).fetch_all()).await
+        let mut stored = Vec::new();
+        for ranges in ranges.chunks(RANGES_A_QUERY) {
+            let sql = format!(
+                "SELECT DISTINCT partition, offset, id FROM {{db}}.feedback WHERE topic = ? AND {}",
+                in_ranges(ranges)
+            );
+            let rows: Vec<StoredOffset> = self
+                .within(self.query(&sql).bind(topic).fetch_all())
+                .await?;
+            stored.extend(rows);
+        }
+        Ok(stored)
     }
 
-    /// The highest offset at or above `from` that has a row or a change.
+    /// Per asked partition, the highest offset from the given one on that has a
+    /// row or a change; a partition that has none is left out.
     ///
     /// # Errors
     /// See [`StoreError::verdict`].
     pub async fn highest_stored(
         &self,
         topic: &str,
-        partition: i32,
-        from: i64,
-    ) -> Result<Option<i64>, StoreError> {
-        let sql = "SELECT maxOrNull(offset) FROM (
-                SELECT offset FROM {db}.feedback WHERE topic = ? AND partition = ? AND offset >= ?
+        from: &[(i32, i64)],
+    ) -> Result<Vec<(i32, i64)>, StoreError> {
+        #[derive(Deserialize, Row)]
+        struct Highest {
+            partition: i32,
+            highest: i64,
+        }
+
+        let asked: Vec<_> = from
+            .iter()
+            .map(|(partition, from)| format!("(partition = {partition} AND offset >= {from})"))
+            .collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = asked.join(" OR ");
+        let sql = format!(
+            "SELECT partition, max(offset) AS highest FROM (
+                SELECT partition, offset FROM {{db}}.feedback WHERE topic = ? AND ({asked})
                 UNION ALL
-                SELECT offset FROM {db}.changes WHERE topic = ? AND partition = ? AND offset >= ?)";
-        let query = self.query(sql).bind(topic).bind(partition).bind(from);
-        self.within(query.bind(topic).bind(partition).bind(from).fetch_one())
-            .await
+                SELECT partition, offset FROM {{db}}.changes WHERE topic = ? AND ({asked}))
+            GROUP BY partition"
+        );
+        let query = self.query(&sql).bind(topic).bind(topic);
+        let rows: Vec<Highest> = self.within(query.fetch_all()).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.partition, row.highest))
+            .collect())
     }
 
     /// The current rows of these feedbacks, in every trace that has them

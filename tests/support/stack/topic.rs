@@ -104,6 +104,15 @@ impl Stack {
             .collect())
     }
 
+    /// Deletes the records of a partition before an offset, as retention does.
+    ///
+    /// # Errors
+    /// When the broker does not.
+    pub async fn expire(&self, partition: i32, before: i64) -> Result<()> {
+        let before = [(partition, before)];
+        Ok(self.admin.delete_before(&before, DEADLINE).await?)
+    }
+
     /// What the group has committed, by partition.
     ///
     /// # Errors

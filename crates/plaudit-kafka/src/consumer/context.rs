@@ -1,4 +1,4 @@
-//! What librdkafka calls on the consumer's poll thread.
+//! What librdkafka calls on the poll thread of a consumer, a member of a group or not.
 //!
 //! A rebalance is only noted here: librdkafka waits until it is answered, and
 //! [`GroupConsumer::poll`](super::GroupConsumer::poll) answers it as soon as it has
@@ -25,7 +25,7 @@ pub(super) enum Change {
     Revoke(Vec<i32>),
 }
 
-pub(super) struct Context {
+pub(crate) struct Context {
     topic: String,
     tracker: Tracker,
     waiting: Mutex<Option<Change>>,
@@ -34,17 +34,18 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(topic: &str) -> Self {
+    /// `client` is its kind, as a log field.
+    pub(crate) fn new(client: &'static str, topic: &str) -> Self {
         Self {
             topic: topic.to_owned(),
-            tracker: Tracker::new("consumer"),
+            tracker: Tracker::new(client),
             waiting: Mutex::default(),
             closing: AtomicBool::new(false),
             lag: Mutex::default(),
         }
     }
 
-    pub(super) fn tracker(&self) -> &Tracker {
+    pub(crate) fn tracker(&self) -> &Tracker {
         &self.tracker
     }
 

@@ -1,134 +1,95 @@
 //! Partitions that come and go.
 //!
-//! A partition is not read before it is known where: at the committed offset;
-//! without one after the ledger's prefix; else at the log's start. Finding out
-//! asks ClickHouse, which may be away, so a new partition is held until then and
-//! the polling goes on.
+//! A partition is not read before it is known where. Finding out asks ClickHouse,
+//! which may be away, so a new partition is held until then (see `start`) and the
+//! polling goes on. One whose next records left the log begins anew in the same way.
 
 use std::time::Duration;
 
-use plaudit_kafka::{Assigned, CommitError, GroupConsumer, Rebalance, StartOffset, Watermarks};
-use plaudit_store::{StoreError, Verdict};
+use plaudit_kafka::{Assigned, CommitError, GroupConsumer, OutOfRange, Rebalance, StartOffset};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{SECOND, SinkError, Work};
-use crate::retry::CLICKHOUSE;
-use crate::steps::Stop;
-
-/// One question to a partition's leader. The consumer's own connection would answer
-/// it behind a fetch that waits for records.
-const ASK: Duration = Duration::from_secs(5);
+use crate::start::Start;
 
 /// Between two attempts at the last commit.
 const COMMIT_AGAIN: Duration = Duration::from_millis(200);
 
-/// Where a partition begins, and up to where it must be read back.
-struct Start {
-    at: i64,
-    read_back_until: Option<i64>,
-}
-
 impl Work {
-    /// Starts the partitions that were assigned, as far as that can be done now.
+    /// Starts the partitions whose start was found, and has those found that were
+    /// assigned meanwhile.
     pub(super) fn start_partitions(&mut self, consumer: &GroupConsumer) -> Result<(), SinkError> {
-        if self.unstarted.is_empty() || Instant::now() < self.next_start {
+        if let Some(found) = self.finding.try_join_next() {
+            for start in found.map_err(|error| SinkError::Thread(error.to_string()))?? {
+                self.start(consumer, start)?;
+            }
+            if self.unstarted.is_empty() {
+                self.readiness.clear("assignment");
+            }
+        }
+        if !self.finding.is_empty() || Instant::now() < self.next_start {
             return Ok(());
         }
-        self.next_start = Instant::now() + SECOND;
-        let asked = self.admin.watermarks(&self.steps.topic, ASK);
-        let logs = match self.handle.block_on(asked) {
-            Ok(logs) => logs,
-            Err(error) => {
-                tracing::warn!(%error, "cannot start partitions yet");
-                return Ok(());
-            }
-        };
-        for (partition, committed) in self.unstarted.clone() {
-            let Some(log) = logs.iter().find(|log| log.partition == partition) else {
-                continue;
-            };
-            let Some(start) = self.find_start(log, committed)? else {
-                return Ok(());
-            };
-            if let Some(until) = start.read_back_until {
-                self.read_back_until.insert(partition, until);
-            }
-            let handle = self.handle.clone();
-            handle.block_on(self.steps.load_pending(partition))?;
-            consumer.start(partition, StartOffset::At(start.at))?;
-            if self.paused {
-                consumer.pause(&[partition])?;
-            }
-            self.unstarted.remove(&partition);
-            tracing::info!(
-                kafka.partition = partition,
-                kafka.offset = start.at,
-                "partition started"
-            );
+        if self.is_out_of_range {
+            self.look_out_of_range(consumer);
         }
-        if self.unstarted.is_empty() {
-            self.readiness.clear("assignment");
+        if !self.unstarted.is_empty() {
+            self.next_start = Instant::now() + SECOND;
+            let (steps, assigned) = (self.steps.clone(), self.unstarted.clone());
+            let find = async move { steps.find_starts(&assigned).await };
+            self.finding.spawn_on(find, &self.handle);
         }
         Ok(())
     }
 
-    /// Where a partition begins; `None` when it cannot be told now.
-    fn find_start(
-        &self,
-        log: &Watermarks,
-        committed: Option<i64>,
-    ) -> Result<Option<Start>, SinkError> {
-        let partition = log.partition;
-        if committed.is_some_and(|offset| offset < log.low) {
-            let gone = format!(
-                "partition {partition}: offset {} is committed and the log begins at {}",
-                committed.unwrap_or_default(),
-                log.low
-            );
-            return Err(SinkError::Overtaken(gone));
+    fn start(&mut self, consumer: &GroupConsumer, start: Start) -> Result<(), SinkError> {
+        let partition = start.partition;
+        if start.next < start.at {
+            // No batch spans what is gone; and it is committed after what came before.
+            self.dispatch();
+            let gone = (partition, start.next, start.at - 1);
+            let number = self.offsets.begin(&[gone]);
+            self.offsets.finish(number);
         }
-        let topic = &self.steps.topic;
-        let store = &self.steps.store;
-        let handle = self.handle.clone();
-        let asked = handle.block_on(async {
-            let ledger = store.ledger_ends(topic, partition, log.low).await?;
-            let at = committed.unwrap_or(ledger.prefix);
-            let stored = store.highest_stored(topic, partition, at).await?;
-            Ok::<_, StoreError>((ledger, at, stored))
-        });
-        let (ledger, at, stored) = match asked {
-            Ok(answer) => answer,
-            Err(source) => match source.verdict() {
-                Verdict::Away | Verdict::Retry => {
-                    tracing::warn!(kafka.partition = partition, error = %source, "cannot start a partition yet");
-                    self.readiness.block(CLICKHOUSE, source.to_string());
-                    return Ok(None);
-                }
-                Verdict::Poison | Verdict::Fatal => {
-                    let request = "read the ledger";
-                    return Err(Stop::Store { request, source }.into());
-                }
-            },
-        };
-        let highest = ledger.highest.max(committed);
-        if highest.is_some_and(|end| end > log.high) && !self.has_grown(partition, highest) {
-            let end = highest.unwrap_or_default();
-            let evidence = format!("ends at offset {} and was stored up to {end}", log.high);
-            return Err(self.steps.made_anew(partition, evidence).into());
+        if let Some(until) = start.read_back_until {
+            self.read_back_until.insert(partition, until);
         }
-        Ok(Some(Start {
-            at,
-            read_back_until: ledger.highest.map(|end| end - 1).max(stored),
-        }))
+        self.steps.pending.begin(partition);
+        consumer.start(partition, StartOffset::At(start.at))?;
+        if self.paused {
+            consumer.pause(&[partition])?;
+        }
+        self.unstarted.remove(&partition);
+        tracing::info!(
+            kafka.partition = partition,
+            kafka.offset = start.at,
+            "partition started"
+        );
+        Ok(())
     }
 
-    /// Whether the log has meanwhile reached `end`: another sink may have stored
-    /// records that came after the first look.
-    fn has_grown(&self, partition: i32, end: Option<i64>) -> bool {
-        let asked = self.admin.watermarks(&self.steps.topic, ASK);
-        let logs = self.handle.block_on(asked).unwrap_or_default();
-        let log = logs.iter().find(|log| log.partition == partition);
-        log.is_some_and(|log| Some(log.high) >= end)
+    /// The log no longer has, or never had, the next records of some partitions.
+    pub(super) fn begin_anew(&mut self, gone: &[OutOfRange]) {
+        // Not told which: their leaders could not be asked.
+        self.is_out_of_range = gone.is_empty();
+        let positions = gone
+            .iter()
+            .map(|gone| (gone.partition, Some(gone.position)));
+        self.unstarted.extend(positions);
+    }
+
+    fn look_out_of_range(&mut self, consumer: &GroupConsumer) {
+        self.next_start = Instant::now() + SECOND;
+        match consumer.out_of_range() {
+            Ok(gone) => {
+                self.begin_anew(&gone);
+                self.is_out_of_range = false;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell which partitions are out of range");
+            }
+        }
     }
 
     /// Finishes what has begun, within `sink.drain`, and commits it.
@@ -173,6 +134,9 @@ impl Work {
             self.read_back_until.remove(partition);
             self.held.remove(partition);
         }
+        // What is being found may be of a partition that is no longer ours.
+        self.finding = JoinSet::new();
+        self.next_start = Instant::now();
         if self.held.is_empty() {
             self.readiness.clear("upgrade");
         }

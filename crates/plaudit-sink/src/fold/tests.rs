@@ -1,4 +1,5 @@
 use plaudit_event::{Dialect, Edit, Event, Feedback, Micros};
+use plaudit_store::GaveUp;
 
 use super::*;
 
@@ -50,14 +51,17 @@ fn change(kind: ChangeKind, time: i64, comment: &'static str) -> Change {
         version_time: Micros(time),
         received_at: Micros(time),
         record,
-        gave_up: false,
+        gave_up: None,
     }
 }
 
 fn folded(rows: &[CurrentRow], changes: &[Change]) -> (usize, Vec<u8>) {
-    let mut folds = Folds::default();
-    folds.add(rows, changes, SKEW);
-    (folds.rows, folds.data)
+    let known = Known {
+        rows: rows.to_vec(),
+        changes: changes.to_vec(),
+    };
+    let id = ("p".to_owned(), Uuid::from_u128(1));
+    Fold::of(&id, &known, SKEW).map_or((0, Vec::new()), |fold| (fold.rows, fold.data))
 }
 
 fn encoded(row: &CurrentRow, version: RowVersion, is_deleted: bool) -> Vec<u8> {
@@ -126,4 +130,21 @@ fn p4_a_patch_does_nothing_to_a_withdrawn_or_retracted_feedback() {
         folded(&[retracted], &[change(ChangeKind::Retract, 1, "")]).0,
         0
     );
+}
+
+#[test]
+fn p4_a_change_that_was_given_up_is_not_applied() {
+    let mut changes = [
+        change(ChangeKind::Patch, 110, "good"),
+        change(ChangeKind::Patch, 120, "given up"),
+    ];
+    changes[1].gave_up = Some(GaveUp::Unfoldable);
+    let mut expected = put("a", 100);
+    expected.feedback.comment = Some("good".into());
+    let version = RowVersion::new(Micros(100), 1);
+    assert_eq!(
+        folded(&[put("a", 100)], &changes),
+        (1, encoded(&expected, version, false))
+    );
+    assert_eq!(folded(&[put("a", 100)], &changes[1..]).0, 0);
 }

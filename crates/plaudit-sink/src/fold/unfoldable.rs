@@ -1,0 +1,123 @@
+//! Changes that ClickHouse cannot take folded in (**P6**).
+//!
+//! The fold of an id is refused as data: one of its changes sets what the table
+//! cannot hold. The changes that no fold has applied yet are tried one by one on
+//! top of those that one has; the ones that are refused are marked in `changes`,
+//! which is final, and every later fold is made without them.
+//!
+//! A retraction is never given up: `feedback_current` hides its feedback from the
+//! moment it is in `changes`, whether or not a tombstone can be written.
+
+use plaudit_event::{Outcome, RowVersion};
+use plaudit_store::{Change, GaveUp, LedgerRange, StoreError, Table, encode_change};
+
+use super::{Fold, Id, Known};
+use crate::steps::{Steps, Stop};
+
+impl Steps {
+    /// Finds and marks the changes of an id whose fold was refused. Their dead
+    /// letters and their outcomes are left to the caller.
+    pub(super) async fn give_up_unfoldable(
+        &self,
+        id: &Id,
+        known: &mut Known,
+        error: &StoreError,
+    ) -> Result<Vec<(i32, i64)>, Stop> {
+        let whole = Fold::of(id, known, self.clock_skew());
+        if whole.is_none_or(|fold| fold.version == RowVersion::FINAL) {
+            tracing::error!(%error, "clickhouse cannot take a tombstone: hidden by its retraction");
+            return Ok(Vec::new());
+        }
+        let suspects = self.suspects(&known.changes).await?;
+        mark(known, &suspects, Some(GaveUp::Unfoldable));
+        let mut marked = Vec::new();
+        for suspect in suspects {
+            mark(known, &[suspect], None);
+            if let Some(fold) = Fold::of(id, known, self.clock_skew())
+                && !self.takes(&fold).await?
+            {
+                mark(known, &[suspect], Some(GaveUp::Unfoldable));
+                marked.extend(known.changes.get(suspect).cloned());
+            }
+        }
+        if !marked.is_empty() {
+            self.insert_marked(&marked).await?;
+            tracing::error!(
+                records = marked.len(),
+                %error,
+                "clickhouse cannot take a row with these changes folded in: dead letters"
+            );
+        }
+        let own = marked.iter().filter(|change| *change.topic == *self.topic);
+        Ok(own.map(Change::place).collect())
+    }
+
+    /// Makes given-up changes final, so that no fold applies them any more.
+    pub(crate) async fn insert_marked(&self, changes: &[Change]) -> Result<(), Stop> {
+        let mut rows = Vec::new();
+        for change in changes {
+            encode_change(&mut rows, change);
+        }
+        self.insert_own("give up changes", Table::Changes, changes.len(), &rows)
+            .await
+    }
+
+    /// The changes that may be to blame: those that no fold has applied, or all
+    /// where each was folded into another put.
+    async fn suspects(&self, changes: &[Change]) -> Result<Vec<usize>, Stop> {
+        let own: Vec<_> = changes
+            .iter()
+            .filter(|change| *change.topic == *self.topic)
+            .map(|change| (change.partition, change.offset, change.offset))
+            .collect();
+        let ledger = self
+            .insist("read the ledger", || {
+                self.store.ledger_overlapping(&self.topic, &own)
+            })
+            .await?;
+        let is_new = |change: &Change| *change.topic == *self.topic && !is_stored(&ledger, change);
+        let still = changes
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.gave_up.is_none());
+        let (new, old): (Vec<_>, Vec<_>) = still.partition(|(_, change)| is_new(change));
+        let suspects = if new.is_empty() { old } else { new };
+        Ok(suspects.into_iter().map(|(index, _)| index).collect())
+    }
+
+    /// Whether ClickHouse takes this fold. One that an error answer left in the
+    /// table is seen, so this goes on until it is whole.
+    async fn takes(&self, fold: &Fold) -> Result<bool, Stop> {
+        loop {
+            let refused = self.insert_folds(std::slice::from_ref(fold)).await?;
+            let Some((id, error)) = refused.first() else {
+                return Ok(true);
+            };
+            let rows = self
+                .insist("read current rows", || {
+                    self.store.current_rows(std::slice::from_ref(id))
+                })
+                .await?;
+            if rows.iter().all(|row| row.version != fold.version) {
+                return Ok(false);
+            }
+            self.retry.hold("complete a stored fold", error).await;
+        }
+    }
+}
+
+fn mark(known: &mut Known, indices: &[usize], gave_up: Option<GaveUp>) {
+    for index in indices {
+        if let Some(change) = known.changes.get_mut(*index) {
+            change.gave_up = gave_up;
+        }
+    }
+}
+
+fn is_stored(ledger: &[LedgerRange], change: &Change) -> bool {
+    ledger.iter().any(|range| {
+        range.outcome == Outcome::Stored
+            && range.partition == change.partition
+            && (range.first..=range.last).contains(&change.offset)
+    })
+}
