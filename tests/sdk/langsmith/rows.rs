@@ -10,38 +10,25 @@ use crate::site::{Key, Rows, with};
 
 /// What was said by tokens.
 pub(super) fn take_tokens(rows: &mut Rows, said: &Said) {
+    let said_once = json!({"value_type": "int", "value": 1, "score": 1, "comment": "c"});
+    let tagged = json!({"tags": {"m": "1"}, "source_info": {"m": "1"}});
+    let by_url = json!({"value_type": "text", "value": "good"});
     for (metric, token, others) in [
-        (
-            "by_token",
-            "token",
-            json!({
-                "value_type": "int", "value": 1, "score": 1, "comment": "c", "tags": {"m": "1"}, "source_info": {"m": "1"},
-            }),
-        ),
-        (
-            "by_url",
-            "token_of_url",
-            json!({"value_type": "text", "value": "good"}),
-        ),
-        (
-            "by_browser",
-            "token_for_browser",
-            json!({
-                "value_type": "int", "value": 1, "score": 1, "comment": "c",
-            }),
-        ),
+        ("by_token", "token", with(&said_once, &tagged)),
+        ("by_url", "token_of_url", by_url),
+        ("by_browser", "token_for_browser", said_once),
     ] {
-        // How long the token held is kept beside it, in the dialect's own words.
-        let row = rows.find(&json!({"metric": metric, "id": said.returned(token)["id"]}));
-        let metadata: Value = serde_json::from_str(row["metadata"].as_str().unwrap_or_default())
-            .expect("the terms of the token");
-        assert!(metadata["presigned"].is_object(), "{row:#}");
-        let others = with(&others, &json!({"metadata": metadata}));
-        rows.take(
-            &json!({"metric": metric}),
-            &with(&on(RATED, RATED), &others),
-        );
+        take_token(rows, metric, &said.returned(token)["id"], &others);
     }
+}
+
+fn take_token(rows: &mut Rows, metric: &str, id: &Value, others: &Value) {
+    let these = json!({"metric": metric, "id": id});
+    // How long the token held is kept beside it, in the dialect's own words.
+    let metadata = metadata(rows.find(&these));
+    assert!(metadata["presigned"].is_object(), "{metadata:#}");
+    let others = with(others, &json!({"metadata": metadata}));
+    rows.take(&these, &with(&on(RATED, RATED), &others));
 }
 
 /// Everything that the sync client of a release gave and did not take back.
@@ -56,6 +43,11 @@ pub(super) async fn check_rows(
 ) -> Result<()> {
     let mut rows = Rows::of(stack, key.project).await?;
     take_tokens(&mut rows, said);
+    let eager = json!({"value_type": "int", "value": 1, "score": 1});
+    rows.take(
+        &json!({"metric": "eager"}),
+        &with(&on(RATED, RATED), &eager),
+    );
     let located = if release.names_project {
         json!({"session_id": PROJECT, "metadata": {"extend_trace_retention": true}})
     } else {
@@ -92,8 +84,7 @@ pub(super) async fn check_rows(
         "target_kind": "project", "session_id": PROJECT, "value_type": "float", "value": 0.75, "score": 0.75,
     });
     take("summary", PROJECT, summary);
-    let row = rows.find(&json!({"metric": "depth"}));
-    let metadata: Value = serde_json::from_str(row["metadata"].as_str().unwrap_or_default())?;
+    let metadata = metadata(rows.find(&json!({"metric": "depth"})));
     for name in ["type", "min", "max"] {
         let shown = &metadata["feedback_config"][name];
         let same = *shown == config[name]
@@ -124,7 +115,45 @@ pub(super) async fn check_rows(
     Ok(())
 }
 
+/// Everything that the JavaScript client gave and did not take back.
+pub(super) fn check_rows_of_javascript(mut rows: Rows, said: &Said) {
+    let said_once = json!({"value_type": "int", "value": 1, "score": 1, "comment": "c"});
+    take_token(
+        &mut rows,
+        "by_browser",
+        &said.returned("token")["id"],
+        &said_once,
+    );
+    let located = json!({"session_id": PROJECT});
+    let mut take = |metric: &str, on: Value, others: &Value| {
+        rows.take(
+            &json!({"metric": metric}),
+            &with(&with(&on, &located), others),
+        );
+    };
+    let whole = json!({
+        "id": WHOLE, "value_type": "json", "value": {"label": "ok"}, "score": 0.5, "correction": {"answer": "42"},
+        "tags": {"model": "judge-1"}, "source_kind": "model", "source_run_id": JUDGE, "experiment_id": EXPERIMENT,
+        "source_info": {"model": "judge-1", "n": 1, "__run": {"run_id": JUDGE}},
+        "metadata": {"feedbackConfig": {"type": "continuous", "min": 0, "max": 1}, "start_time": 1_714_870_923_000_u64},
+    });
+    take("correctness", on(TRACE, RUN), &whole);
+    let thumb = json!({"value_type": "bool", "value": true, "score": 1});
+    take("thumb", on(RUN, RUN), &thumb);
+    let words = json!({"value_type": "json", "value": ["good", "short"]});
+    take("words", on(RUN, RUN), &words);
+    let summary =
+        json!({"target_kind": "project", "value_type": "float", "value": 0.75, "score": 0.75});
+    take("summary", on(PROJECT, PROJECT), &summary);
+    rows.end();
+}
+
+fn metadata(row: &Value) -> Value {
+    let text = row["metadata"].as_str().unwrap_or_default();
+    serde_json::from_str(text).unwrap_or_else(|_| panic!("no metadata: {row:#}"))
+}
+
 /// The columns of feedback on a run of a trace.
-pub(super) fn on(trace: &str, run: &str) -> Value {
+fn on(trace: &str, run: &str) -> Value {
     json!({"trace_id": trace, "target_kind": "run", "target_id": run, "dialect": "langsmith"})
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::answer::{at, detail, invalid};
 use super::item::{Id, Time, content};
 use super::put::check;
-use super::{PRESIGNED, VENDOR, config};
+use super::{PRESIGNED, config};
 use crate::sent::{Fault, Fields, FromSent, Sent};
 use crate::token::{self, MAX_LIFETIME};
 use crate::vendor::text;
@@ -108,11 +108,11 @@ pub(super) fn terms(expires_at: Micros) -> serde_json::Value {
 
 /// A token as the API shows it.
 fn presigned(call: &Call<'_>, key: &TokenKey, token: &Token<'_>) -> String {
-    let (origin, prefix, id) = (call.origin, VENDOR.prefix(), token.id);
+    let (origin, id) = (call.origin, token.id);
     let signed = key.sign(token);
     json!({
         "id": id,
-        "url": format!("{origin}{prefix}/feedback/tokens/{id}?token={signed}"),
+        "url": format!("{origin}/feedback/tokens/{id}?token={signed}"),
         "expires_at": token.expires_at.to_string(),
         "feedback_key": token.metric,
     })
