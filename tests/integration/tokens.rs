@@ -91,7 +91,7 @@ fn a_metric_that_is_declared_reaches_every_intake_and_the_next_one_too() -> Resu
         assert_eq!(refused.at("/items/0/error/code"), "out_of_range");
 
         let take_back = stack.api.request(Method::DELETE, "/v1/metrics/stars");
-        assert_eq!(stack.api.send(take_back).await?.status, 200);
+        assert_eq!(stack.api.send(take_back).await?.status, 204);
         assert_eq!(stack.api.feedback(&event).await?.status, 200);
         wait_until("the other intake takes it", async || {
             Ok(later.api.post("/v1/feedback", &event).await?.status == 200)
