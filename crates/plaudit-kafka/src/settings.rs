@@ -228,8 +228,8 @@ const CONSUMER: &[(&str, &str)] = &[
     // from a thread of their own, so a busy sink does not miss it.
     ("session.timeout.ms", "10000"),
     // One queue for all partitions, and what a fetch may add to it: together with
-    // librdkafka's own about 60 MiB at most. More makes it no faster.
-    ("queued.max.messages.kbytes", "16384"),
+    // librdkafka's own about 40 MiB at most. More makes it no faster.
+    ("queued.max.messages.kbytes", "8192"),
     ("fetch.max.bytes", "4194304"),
     ("statistics.interval.ms", STATISTICS_INTERVAL_MS),
 ];

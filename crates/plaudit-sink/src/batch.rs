@@ -100,6 +100,24 @@ impl Batch {
         }
     }
 
+    /// An empty batch in the buffers of this one, unless they are far too large for
+    /// what comes now. Buffers of many megabytes that come and go leave holes that
+    /// nothing else fits.
+    pub(crate) fn emptied(mut self) -> Self {
+        if self.rows.len() < self.rows.capacity() / 8 {
+            return self.successor();
+        }
+        self.puts.clear();
+        self.rows.clear();
+        self.originals.clear();
+        Self {
+            puts: self.puts,
+            rows: self.rows,
+            originals: self.originals,
+            ..Self::default()
+        }
+    }
+
     /// Takes a record in. Its partition's records must come in their order.
     ///
     /// # Errors
@@ -185,16 +203,32 @@ impl Batch {
             is_deleted,
             row_position,
         );
+        let payload = append(&mut self.originals, record.payload);
         let put = Put {
             position: record.position,
             id: feedback.id,
             version_time: event.version_time,
             row: start..position_in(&self.rows),
             identity: u32::try_from(identity).unwrap_or(u32::MAX),
-            key: append(&mut self.originals, record.key),
-            payload: append(&mut self.originals, record.payload),
+            key: self.key_within(&payload, record),
+            payload,
         };
         self.puts.push(put);
+    }
+
+    /// Where the key's bytes are. It is the trace, which the payload has in it too:
+    /// it is kept a second time only where that is spelled in another way.
+    fn key_within(&mut self, payload: &Range<u32>, record: Incoming<'_>) -> Range<u32> {
+        let at = memchr::memmem::find(record.payload, record.key);
+        match at.and_then(|at| u32::try_from(at).ok()) {
+            Some(at) => {
+                let start = payload.start.saturating_add(at);
+                // A part of the payload, which is shorter than 4 GiB.
+                let length = u32::try_from(record.key.len()).unwrap_or_default();
+                start..start.saturating_add(length)
+            }
+            None => append(&mut self.originals, record.key),
+        }
     }
 
     /// How many records there are.
@@ -356,5 +390,29 @@ pub(crate) mod tests {
             (key, payload.to_vec()),
             (&b"k"[..], record(1, 1, Operation::Put))
         );
+    }
+
+    #[test]
+    fn a_record_is_kept_as_it_was_and_its_key_once() {
+        let payload = record(1, 1, Operation::Put);
+        for key in [&b"t1"[..], b"", b"another"] {
+            let mut batch = Batch::default();
+            let incoming = Incoming {
+                position: Position {
+                    partition: 0,
+                    offset: 0,
+                    timestamp: 0,
+                },
+                key,
+                payload: &payload,
+            };
+            batch.push("topic", incoming, || None).unwrap();
+            batch.push("topic", incoming, || None).unwrap();
+            for put in &batch.puts {
+                assert_eq!(batch.original(put), (key, &payload[..]));
+            }
+            let kept_twice = if key == b"another" { key.len() } else { 0 };
+            assert_eq!(batch.originals.len(), 2 * (payload.len() + kept_twice));
+        }
     }
 }

@@ -59,7 +59,9 @@ pub(crate) struct Work {
     readiness: Readiness,
     stop: CancellationToken,
     batch: Batch,
-    under_way: JoinSet<(u64, Result<(), Stop>)>,
+    under_way: JoinSet<(u64, Result<Batch, Stop>)>,
+    /// Emptied batches, for the next ones.
+    spare: Vec<Batch>,
     /// Batches under way: how many records, and the oldest's timestamp.
     sizes: BTreeMap<u64, (usize, i64)>,
     offsets: Offsets,
@@ -108,6 +110,7 @@ impl Work {
             stop,
             batch: Batch::default(),
             under_way: JoinSet::new(),
+            spare: Vec::new(),
             sizes: BTreeMap::new(),
             offsets: Offsets::default(),
             unstarted: BTreeMap::new(),
@@ -245,7 +248,8 @@ impl Work {
         if self.batch.is_empty() {
             return;
         }
-        let next = self.batch.successor();
+        let next = self.spare.pop();
+        let next = next.unwrap_or_else(|| self.batch.successor());
         let batch = std::mem::replace(&mut self.batch, next);
         let age = batch.opened_at.map(|at| at.elapsed()).unwrap_or_default();
         metrics::batch_closed(batch.len(), age);
@@ -262,7 +266,7 @@ impl Work {
         let steps = Arc::clone(&self.steps);
         let carry_out = async move {
             let result = steps.carry_out(&batch, read_back).await;
-            (number, result.map(drop))
+            (number, result.map(|_| batch.emptied()))
         };
         self.under_way.spawn_on(carry_out, &self.handle);
     }
@@ -287,10 +291,10 @@ impl Work {
 
     fn settle(
         &mut self,
-        ended: Result<(u64, Result<(), Stop>), tokio::task::JoinError>,
+        ended: Result<(u64, Result<Batch, Stop>), tokio::task::JoinError>,
     ) -> Result<(), SinkError> {
         let (number, result) = ended.map_err(|error| SinkError::Thread(error.to_string()))?;
-        result?;
+        self.spare.push(result?);
         self.sizes.remove(&number);
         self.offsets.finish(number);
         Ok(())

@@ -131,7 +131,10 @@ impl Broker {
             }
             _ => {}
         }
-        let id = URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes());
+        // Its tools would take an id that begins with a dash for an option.
+        let id = std::iter::repeat_with(|| URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes()))
+            .find(|id| !id.starts_with('-'))
+            .unwrap_or_default();
         fs::write(&path, &id).map_err(failed(&path))?;
         Ok(id)
     }
