@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod dead;
 mod events;
 mod expired;
 mod failures;

@@ -40,6 +40,7 @@ mod steps;
 
 pub use config::{BatchConfig, ChangesConfig, OnExhausted, OnExpired, RetryConfig, SinkConfig};
 pub use consume::SinkError;
+pub use dead_letter::header as dead_letter_header;
 pub use local::{LocalRecord, LocalSink, LocalSinkError, NotStored, TOPIC as LOCAL_TOPIC};
 pub use service::run;
 pub use steps::Stop;

@@ -10,6 +10,7 @@ use plaudit_service::{LogFormat, Scope};
 
 use crate::clickhouse::ClickhouseOptions;
 use crate::config::{Setting, Sources};
+use crate::dead::DeadCommand;
 use crate::demo::DemoOptions;
 use crate::load::LoadOptions;
 use crate::up::{Member, PortChoice, Ports, UpOptions};
@@ -55,6 +56,11 @@ pub(super) enum Command {
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
+    },
+    /// Look at the records that could not be stored, and send them again
+    Dead {
+        #[command(subcommand)]
+        command: DeadCommand,
     },
     /// Run intake, ClickHouse and query in one process, without Kafka
     Standalone(Clickhouse),
