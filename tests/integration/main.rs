@@ -23,3 +23,4 @@ mod reads;
 mod schema;
 mod sinks;
 mod standalone;
+mod verify;

@@ -52,7 +52,7 @@ pub struct Filter {
 }
 
 /// The dead-letter topic, up to the end that it had when it was opened.
-struct DeadTopic {
+pub(crate) struct DeadTopic {
     kafka: KafkaConfig,
     spans: Vec<Span>,
 }
@@ -90,7 +90,7 @@ impl DeadTopic {
     ///
     /// # Errors
     /// When Kafka does not answer, or there is no such topic.
-    async fn open(kafka: KafkaConfig) -> anyhow::Result<Self> {
+    pub(crate) async fn open(kafka: KafkaConfig) -> anyhow::Result<Self> {
         let logs = Admin::new(&kafka)?
             .watermarks(&kafka.dead_topic(), ASK)
             .await
@@ -122,7 +122,7 @@ impl DeadTopic {
     ///
     /// # Errors
     /// When Kafka does not answer, or `take` fails.
-    fn read(
+    pub(crate) fn read(
         &self,
         mut take: impl FnMut(Letter, &Message<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<Copies> {

@@ -18,3 +18,4 @@ pub mod standalone;
 mod token_secret;
 mod topic;
 pub mod up;
+pub mod verify;

@@ -14,6 +14,7 @@ use crate::dead::DeadCommand;
 use crate::demo::DemoOptions;
 use crate::load::LoadOptions;
 use crate::up::{Member, PortChoice, Ports, UpOptions};
+use crate::verify::VerifyOptions;
 
 /// Takes feedback on the answers of LLM applications, keeps it safe in Kafka and lands
 /// it in ClickHouse.
@@ -62,6 +63,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: DeadCommand,
     },
+    /// Prove that every record of the topic has its one outcome; ends with 1 if not
+    Verify(VerifyOptions),
     /// Run intake, ClickHouse and query in one process, without Kafka
     Standalone(Clickhouse),
     /// Send realistic feedback and measure the answers

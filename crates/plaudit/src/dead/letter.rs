@@ -66,6 +66,11 @@ impl Copies {
         *count == 1
     }
 
+    /// Whether the record at this place has a letter.
+    pub(crate) fn contains(&self, partition: i32, offset: i64) -> bool {
+        self.counts.contains_key(&Place { partition, offset })
+    }
+
     /// Copies of this letter.
     pub(super) fn of(&self, place: Place) -> u32 {
         self.counts.get(&place).copied().unwrap_or(0)
