@@ -20,6 +20,7 @@ mod outcomes;
 mod processes;
 mod query;
 mod reads;
+mod rebuild;
 mod schema;
 mod sinks;
 mod standalone;

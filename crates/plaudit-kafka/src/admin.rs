@@ -229,12 +229,17 @@ impl Admin {
 
     /// How many members the group `kafka.group` has now: the sinks that run.
     ///
-    /// Of a group with `group.protocol = "consumer"` it cannot be told this way.
-    ///
     /// # Errors
-    /// When the cluster does not answer within `timeout`, or refuses.
+    /// When the cluster does not answer within `timeout`, or refuses; and with
+    /// `group.protocol = "consumer"`, as such a group cannot be asked this way.
     pub async fn group_members(&self, timeout: Duration) -> Result<usize, KafkaError> {
         const REQUEST: &str = "ask for the group's members";
+        if self.config.properties.get("group.protocol") == Some("consumer") {
+            return Err(KafkaError::Refused {
+                request: REQUEST,
+                reason: "not with `group.protocol` = `consumer`".to_owned(),
+            });
+        }
         let (client, group) = (Arc::clone(&self.client), self.config.group.clone());
         blocking(REQUEST, move || {
             let groups = client

@@ -2,8 +2,8 @@
 //!
 //! The only SQL of Plaudit is here. The write side (`insert`, `row`, `ledger`,
 //! `changes`) serves the sink, step by step of its protocol; the read side
-//! (`read`) serves the query service; `audit` serves `plaudit verify`.
-//! All speak HTTP to a server that may be a
+//! (`read`) serves the query service; `audit` serves `plaudit verify`,
+//! `forget` serves `plaudit rebuild`. All speak HTTP to a server that may be a
 //! cluster, a single node or the engine in this very process: there is one code
 //! path.
 
@@ -12,6 +12,7 @@ mod changes;
 mod columns;
 mod config;
 mod error;
+mod forget;
 mod insert;
 mod ledger;
 mod migrate;

@@ -13,6 +13,7 @@ pub mod load;
 pub mod migrate;
 mod moment;
 pub mod parts;
+pub mod rebuild;
 pub mod services;
 pub mod standalone;
 mod token_secret;

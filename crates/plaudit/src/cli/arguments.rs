@@ -13,6 +13,7 @@ use crate::config::{Setting, Sources};
 use crate::dead::DeadCommand;
 use crate::demo::DemoOptions;
 use crate::load::LoadOptions;
+use crate::rebuild::RebuildOptions;
 use crate::up::{Member, PortChoice, Ports, UpOptions};
 use crate::verify::VerifyOptions;
 
@@ -65,6 +66,8 @@ pub(super) enum Command {
     },
     /// Prove that every record of the topic has its one outcome; ends with 1 if not
     Verify(VerifyOptions),
+    /// Store a range of the topic anew, while no sink runs
+    Rebuild(RebuildOptions),
     /// Run intake, ClickHouse and query in one process, without Kafka
     Standalone(Clickhouse),
     /// Send realistic feedback and measure the answers
