@@ -283,3 +283,29 @@ fn p2_a_dead_letter_that_is_not_there_is_found() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn p2_a_dead_letter_adds_up_until_its_record_is_seen_all_the_same() -> Result<()> {
+    let options = Options {
+        expected_errors: &["clickhouse does not take rows"],
+        ..one_partition()
+    };
+    run(options, async |stack| {
+        let poison = "ALTER TABLE {db}.feedback ADD CONSTRAINT poison CHECK value != '2'";
+        stack.db.execute(poison).await?;
+        stack.produce(&events::puts(3)).await?;
+        stack.settled().await?;
+        let verdict = verify(stack, &["--deep"]).await?;
+        assert_eq!(verdict.totals()[..3], [2, 0, 1], "{}", verdict.text);
+        assert!(verdict.adds_up, "{}", verdict.text);
+        let swap = "ALTER TABLE {db}.feedback UPDATE offset = 3 - offset WHERE offset > 0 SETTINGS mutations_sync = 2";
+        stack.db.execute(swap).await?;
+        let verdict = verify(stack, &[]).await?;
+        assert!(!verdict.adds_up);
+        assert_eq!(
+            verdict.problems()[1..],
+            ["partition 0, offset 2: dead-lettered, and has a row"]
+        );
+        Ok(())
+    })
+}

@@ -57,7 +57,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dead { command } => runtime()?.block_on(dead::run(command, &sources))?,
         Command::Verify(options) => runtime()?.block_on(verify::run(options, &sources))?,
         Command::Rebuild(options) => {
-            init_logging(cli.log_format.into());
+            // For who waits at the terminal: the steps log when ClickHouse is away.
+            init_logging(LogFormat::Text);
             runtime()?.block_on(rebuild::run(options, &sources))?;
         }
         Command::Standalone(arguments) => {
