@@ -53,6 +53,8 @@ tools:
 	@for tool in $(CARGO) cc java mvn npm node python3; do \
 		command -v $$tool >/dev/null || { echo "make: $$tool is not installed: see the head of the Makefile"; exit 1; }; \
 	done
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: python3 is older than 3.11: see the head of the Makefile"; exit 1; }
 
 clean: ## Remove local state: data and logs of `make up`; parts stay
 	@rm -rf .plaudit/clickhouse .plaudit/kafka .plaudit/logs .plaudit/up.lock

@@ -103,22 +103,37 @@ fn every_file_says_what_it_is() {
 
 #[test]
 fn no_lock_file_names_a_registry() {
-    let root = support::repository();
-    let lock =
-        std::fs::read_to_string(root.join("tests/sdk/portkey/js/package-lock.json")).unwrap();
-    assert!(
-        !lock.contains("\"resolved\"") && !lock.contains("://registry"),
-        "package-lock.json"
-    );
-    let lock =
-        std::fs::read_to_string(root.join("tests/sdk/portkey/python/requirements.txt")).unwrap();
-    for option in [
+    let mut locks = 0;
+    for vendor in std::fs::read_dir(support::repository().join("tests/sdk")).unwrap() {
+        let vendor = vendor.unwrap().path();
+        if !vendor.is_dir() {
+            continue;
+        }
+        for client in std::fs::read_dir(vendor).unwrap() {
+            let client = client.unwrap().path();
+            for lock in ["package-lock.json", "requirements.txt"] {
+                if let Ok(text) = std::fs::read_to_string(client.join(lock)) {
+                    locks += 1;
+                    names_no_registry(&text, &client.join(lock));
+                }
+            }
+        }
+    }
+    assert!(locks >= 11, "the lock files are somewhere else");
+}
+
+fn names_no_registry(lock: &str, path: &Path) {
+    for word in [
+        "\"resolved\"",
         "--index-url",
         "--extra-index-url",
         "--find-links",
         "--trusted-host",
-        "://",
+        "://registry",
+        "file://",
     ] {
-        assert!(!lock.contains(option), "requirements.txt has {option}");
+        assert!(!lock.contains(word), "{} has {word}", path.display());
     }
+    let is_python = path.ends_with("requirements.txt");
+    assert!(!is_python || !lock.contains("://"), "{}", path.display());
 }

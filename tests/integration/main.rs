@@ -24,4 +24,5 @@ mod rebuild;
 mod schema;
 mod sinks;
 mod standalone;
+mod tokens;
 mod verify;

@@ -93,11 +93,9 @@ impl Client {
         let ended = tokio::time::timeout(DEADLINE, both).await;
         let (said, read) = ended.context("the driver does not end")?;
         read?;
-        ensure!(
-            child.wait().await?.success(),
-            "the driver failed: {complaint}"
-        );
-        said
+        let (said, ended) = (said?, child.wait().await?);
+        ensure!(ended.success(), "the driver failed: {complaint}\n{said:#?}");
+        Ok(said)
     }
 
     fn command(&self) -> Command {

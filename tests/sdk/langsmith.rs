@@ -9,8 +9,11 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use support::{Api, Stack};
 
+mod rows;
+
 use crate::client::{Client, Said};
-use crate::site::{Key, Rows, WRONG_KEY, against_keys, with};
+use crate::site::{Key, Rows, WRONG_KEY, against_keys};
+use rows::{check_rows, take_tokens};
 
 const RUN: &str = "01990000-0000-7000-8000-000000000001";
 const TRACE: &str = "01990000-0000-7000-8000-000000000002";
@@ -110,20 +113,7 @@ fn p8_the_javascript_client_works_unmodified() -> Result<()> {
         said.raised("read_deleted", "LangSmithNotFoundError", 404);
         said.raised("wrong_key", "Error", 401);
 
-        let mut rows = Rows::of(stack, key.project).await?;
-        let located = json!({"session_id": PROJECT});
-        let mut of_run = |metric: &str, others: &Value| {
-            rows.take(
-                &json!({"metric": metric}),
-                &with(&on(RUN, RUN), &with(&located, others)),
-            );
-        };
-        of_run(
-            "thumb",
-            &json!({"value_type": "bool", "value": true, "score": 1, "metadata": {}}),
-        );
-        let words = json!({"value_type": "json", "value": ["good", "short"], "metadata": {}});
-        of_run("words", &words);
+        rows::check_rows_of_javascript(Rows::of(stack, key.project).await?, &said);
         Ok(())
     })
 }
@@ -141,6 +131,7 @@ fn python(release: Release) -> Result<()> {
             check_configs(&said);
         }
         check_tokens(&said).await?;
+        eager(stack, &sync).await?;
         check_rows(stack, &sync, &said, release).await?;
 
         let arguments = ["async", origin, &other.secret, WRONG_KEY];
@@ -288,11 +279,26 @@ fn check_configs(said: &Said) {
     assert_eq!(*said.returned("configs_after"), json!([]));
 }
 
+/// No client has a method for this. Its path is the documented one.
+async fn eager(stack: &Stack, key: &Key) -> Result<()> {
+    let api = stack.api.with_key(&key.secret);
+    let feedback = json!({"run_id": RATED, "key": "eager", "score": 1});
+    let answer = api.post("/api/v1/feedback/eager", &feedback).await?;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json["key"], "eager");
+    Ok(())
+}
+
 /// Tokens, which are used with the client's key here and with none in a browser.
 async fn check_tokens(said: &Said) -> Result<()> {
     for call in ["by_token", "by_token_again", "by_url"] {
         assert_eq!(*said.returned(call), Value::Null, "{call}");
     }
+    let text = said.raised("old_token", "LangSmithError", Value::Null);
+    assert!(
+        text.contains("422") && text.contains("expires_at"),
+        "{text}"
+    );
     let url = said.returned("token_for_browser")["url"]
         .as_str()
         .context("a URL")?;
@@ -313,116 +319,6 @@ async fn check_tokens(said: &Said) -> Result<()> {
         .await?;
     assert_eq!(answer.status, 403, "{}", answer.text);
     Ok(())
-}
-
-fn take_tokens(rows: &mut Rows, said: &Said) {
-    for (metric, token, others) in [
-        (
-            "by_token",
-            "token",
-            json!({
-                "value_type": "int", "value": 1, "score": 1, "comment": "c", "tags": {"m": "1"}, "source_info": {"m": "1"},
-            }),
-        ),
-        (
-            "by_url",
-            "token_of_url",
-            json!({"value_type": "text", "value": "good"}),
-        ),
-        (
-            "by_browser",
-            "token_for_browser",
-            json!({
-                "value_type": "int", "value": 1, "score": 1, "comment": "c",
-            }),
-        ),
-    ] {
-        // How long the token held is kept beside it, in the dialect's own words.
-        let row = rows.find(&json!({"metric": metric, "id": said.returned(token)["id"]}));
-        let metadata: Value = serde_json::from_str(row["metadata"].as_str().unwrap_or_default())
-            .expect("the terms of the token");
-        assert!(metadata["presigned"].is_object(), "{row:#}");
-        let others = with(&others, &json!({"metadata": metadata}));
-        rows.take(
-            &json!({"metric": metric}),
-            &with(&on(RATED, RATED), &others),
-        );
-    }
-}
-
-async fn check_rows(stack: &Stack, key: &Key, said: &Said, release: Release) -> Result<()> {
-    let mut rows = Rows::of(stack, key.project).await?;
-    take_tokens(&mut rows, said);
-    let located = if release.names_project {
-        json!({"session_id": PROJECT, "metadata": {"extend_trace_retention": true}})
-    } else {
-        json!({})
-    };
-    let mut take = |metric: &str, run: &str, others: Value| {
-        let these = json!({"metric": metric, "target_id": run, "value": others["value"]});
-        let row = with(&with(&on(run, run), &located), &others);
-        rows.take(&these, &row);
-    };
-    let number = |n: i64| json!({"value_type": "int", "value": n, "score": n});
-    take(
-        "thumb",
-        RUN,
-        json!({"value_type": "bool", "value": true, "score": 1}),
-    );
-    take("one", RUN, number(1));
-    take("words", RUN, json!({"value_type": "text", "value": "good"}));
-    take("unnamed", RUN, number(0));
-    let comment = if release.names_project { "" } else { "c" };
-    take(
-        "twice",
-        RUN,
-        with(&number(1), &json!({"id": TWICE, "comment": comment})),
-    );
-    let preferred = json!({"group_id": GROUP, "experiment_id": EXPERIMENT});
-    take("preferred", RUN, with(&number(1), &preferred));
-    take("preferred", TRACE, with(&number(0), &preferred));
-    for score in 0..3 {
-        take("listed", LISTED, number(score));
-    }
-    let config = json!({"type": "continuous", "min": 0.0, "max": 5.0, "categories": null});
-    let summary = json!({
-        "target_kind": "project", "session_id": PROJECT, "value_type": "float", "value": 0.75, "score": 0.75,
-    });
-    take("summary", PROJECT, summary);
-    let row = rows.find(&json!({"metric": "depth"}));
-    let metadata: Value = serde_json::from_str(row["metadata"].as_str().unwrap_or_default())?;
-    for name in ["type", "min", "max"] {
-        let shown = &metadata["feedback_config"][name];
-        let same = *shown == config[name]
-            || shown
-                .as_f64()
-                .is_some_and(|n| Some(n) == config[name].as_f64());
-        assert!(same, "{metadata:#}");
-    }
-    let depth = with(&number(3), &json!({"metadata": metadata}));
-    rows.take(
-        &json!({"metric": "depth"}),
-        &with(&with(&on(RUN, RUN), &located), &depth),
-    );
-    let mut metadata = json!({"extra": {"lang": "fr", "n": 2}, "error": false});
-    if release.names_project {
-        let more = json!({"start_time": "2024-05-05T01:02:03", "extend_trace_retention": false});
-        metadata = with(&metadata, &more);
-    }
-    let whole = json!({
-        "metric": "correctness", "value_type": "json", "value": {"label": "ok"}, "score": 0.1235, "comment": "très bien",
-        "correction": {"answer": "42"}, "tags": {"lang": "fr", "model": "judge-1"}, "source_kind": "model",
-        "source_info": {"model": "judge-1", "n": 1, "__run": {"run_id": JUDGE}}, "source_run_id": JUDGE,
-        "group_id": GROUP, "experiment_id": EXPERIMENT, "metadata": metadata,
-        "session_id": if release.names_project { PROJECT } else { "" },
-    });
-    rows.take(&json!({"id": WHOLE}), &with(&on(TRACE, RUN), &whole));
-    rows.end();
-    Ok(())
-}
-
-fn on(trace: &str, run: &str) -> Value {
-    json!({"trace_id": trace, "target_kind": "run", "target_id": run, "dialect": "langsmith"})
 }
 
 /// The keys of a list of feedback.

@@ -10,6 +10,7 @@
 mod client;
 mod humanloop;
 mod install;
+mod langsmith;
 mod patronus;
 mod portkey;
 mod site;

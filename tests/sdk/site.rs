@@ -84,6 +84,11 @@ pub(crate) fn against_keys_and_metrics<const N: usize>(
         auth: AuthConfig {
             mode: AuthMode::Keys,
             keys_file: Some(keys_file),
+            token_secret: Some(
+                "a secret of the tests, which signs their tokens"
+                    .to_owned()
+                    .into(),
+            ),
             ..AuthConfig::default()
         },
         metrics: MetricsConfig {

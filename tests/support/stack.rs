@@ -101,6 +101,7 @@ impl Default for Options {
             query: QueryConfig::default(),
             auth: AuthConfig {
                 mode: AuthMode::Open,
+                token_secret: Some("signs the tokens of the tests alone".to_owned().into()),
                 ..AuthConfig::default()
             },
             metrics: MetricsConfig::default(),

@@ -53,6 +53,8 @@ pub struct Answer {
     pub retry_after: Option<u32>,
     /// A header beside content type and `Retry-After`.
     pub header: Option<(HeaderName, HeaderValue)>,
+    /// Headers that every answer of its kind has, in lower case.
+    pub fixed_headers: &'static [(&'static str, &'static str)],
 }
 
 /// Why a request that is taken whole or not at all is not taken.
@@ -151,6 +153,7 @@ impl Answer {
             content_type: "application/json",
             retry_after: None,
             header: None,
+            fixed_headers: &[],
         }
     }
 }

@@ -76,7 +76,8 @@ struct Fixture {
     deliveries: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     states: Vec<String>,
-    /// What is stored, for a read: each as an event's feedback has it.
+    /// What is stored, for a read and for what asks first: each as an event's
+    /// feedback has it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     stored: Vec<Box<RawValue>>,
     /// What a read looks for.
@@ -122,6 +123,8 @@ struct Answered {
     retry_after: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     header: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fixed_headers: Vec<String>,
     body: Box<RawValue>,
 }
 
@@ -227,6 +230,15 @@ fn answer_to(
             let stored: Vec<_> = fixture.stored.iter().map(|raw| stored(raw)).collect();
             Ok(show(&search, &stored).into())
         }
+        Action::Redeem {
+            ask, parse, answer, ..
+        } => {
+            let search = ask(call)?;
+            fixture.search = search.map(|search| format!("{search:?}"));
+            let raw = fixture.search.as_ref().and(fixture.stored.first());
+            let parsed = parse(call, body, raw.map(|raw| stored(raw)).as_ref())?;
+            Ok(take(fixture, &parsed, answer).into())
+        }
         Action::Take { parse, answer, .. } => {
             let parsed = parse(call, body)?;
             Ok(take(fixture, &parsed, answer).into())
@@ -287,6 +299,7 @@ fn refused(vendor: &Vendor, call: &Call<'_>, refusal: &Refusal) -> Answered {
         status: None,
         retry_after: None,
         header: None,
+        fixed_headers: Vec::new(),
         body: RawValue::from_string(body).unwrap(),
     }
 }
@@ -315,6 +328,11 @@ impl From<Answer> for Answered {
             status: Some(answer.status.as_u16()),
             retry_after: answer.retry_after,
             header: answer.header.map(header),
+            fixed_headers: answer
+                .fixed_headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}"))
+                .collect(),
             body: RawValue::from_string(body).unwrap(),
         }
     }

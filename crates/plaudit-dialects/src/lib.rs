@@ -18,9 +18,12 @@ mod fastapi;
 #[cfg(test)]
 mod fixtures;
 pub mod humanloop;
+pub mod langsmith;
 pub mod native;
+mod page;
 pub mod patronus;
 pub mod portkey;
+mod public;
 mod raw;
 mod search;
 mod sent;
@@ -36,6 +39,6 @@ pub use plaudit_event::Search;
 pub use search::Stored;
 pub use token::{Token, TokenError, TokenKey};
 pub use vendor::{
-    Access, Action, Endpoint, Fault, Form, Hints, Mounted, Parsed, Refusal, Table, VENDORS, Vendor,
-    choose, table, vendor,
+    Access, Action, Endpoint, Fault, Form, Hints, Mounted, ParseFound, Parsed, Refusal, Table,
+    VENDORS, Vendor, choose, table, vendor,
 };

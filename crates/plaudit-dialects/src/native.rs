@@ -1,4 +1,5 @@
-//! Plaudit's own API: `POST /v1/feedback` with an object, an array or NDJSON.
+//! Plaudit's own API: `POST /v1/feedback` with an object, an array or NDJSON,
+//! signed tokens (`/v1/tokens`) and metrics (`/v1/metrics`).
 //!
 //! Every item has its own answer; one that is bad does not keep the others from
 //! being stored. A body that is no JSON is refused as a whole, and so is NDJSON
@@ -7,6 +8,10 @@
 //! A field that an item has twice counts as it was sent last. `null` is the same
 //! as absent, save in a patch, where it clears; so is an empty comment, rater or
 //! other optional text of a put, since the tables hold absent text as ''.
+//!
+//! A preference between two answers is two items with the same `group_id`, one for
+//! each answer's trace: what they have in common is the group, and nothing else is
+//! special about them.
 
 use std::fmt;
 
@@ -16,12 +21,17 @@ use serde::de::{self, Deserialize as _, Deserializer as _, SeqAccess, Visitor};
 
 use crate::sent::{FromSent as _, Sent};
 use crate::vendor::text;
-use crate::{Access, Action, Batch, Call, Content, Endpoint, Form, Parsed, Refusal, Vendor};
+use crate::{
+    Access, Action, Batch, Call, Content, Endpoint, Form, Parsed, Refusal, Vendor, public,
+};
 
 mod answer;
 mod item;
+mod metrics;
+mod redeem;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use item::Item;
 
@@ -29,19 +39,67 @@ use item::Item;
 pub const VENDOR: Vendor = Vendor {
     dialect: Dialect::Native,
     mounts: &[""],
-    endpoints: &[Endpoint {
-        method: Method::POST,
-        path: "/v1/feedback",
-        access: Access::Write,
-        action: Action::Take {
-            body: Form::Json,
-            parse,
-            answer: answer::answer,
-        },
-    }],
+    endpoints: &[
+        endpoint(Method::POST, "/v1/feedback", Access::Write, FEEDBACK),
+        endpoint(
+            Method::POST,
+            "/v1/tokens",
+            Access::Write,
+            Action::Say(token::mint),
+        ),
+        endpoint(Method::POST, TOKEN_PATH, Access::Public, REDEEM),
+        endpoint(
+            Method::GET,
+            TOKEN_PATH,
+            Access::Public,
+            Action::Say(redeem::ask),
+        ),
+        endpoint(Method::OPTIONS, TOKEN_PATH, Access::Public, PREFLIGHT),
+        endpoint(Method::PUT, METRIC_PATH, Access::Admin, DECLARE),
+        endpoint(
+            Method::DELETE,
+            METRIC_PATH,
+            Access::Admin,
+            DECLARE_NO_LONGER,
+        ),
+    ],
     recognises: |_| true,
     fault: None,
 };
+
+const TOKEN_PATH: &str = "/v1/tokens/{id}";
+const METRIC_PATH: &str = "/v1/metrics/{metric}";
+
+const FEEDBACK: Action = Action::Take {
+    body: Form::Json,
+    parse,
+    answer: answer::answer,
+};
+const REDEEM: Action = Action::Take {
+    body: Form::Any,
+    parse: redeem::parse,
+    answer: redeem::answer,
+};
+const PREFLIGHT: Action = Action::Say(|_, _| Ok(public::preflight()));
+const DECLARE: Action = Action::Take {
+    body: Form::Json,
+    parse: metrics::put,
+    answer: metrics::answer,
+};
+const DECLARE_NO_LONGER: Action = Action::Take {
+    body: Form::Any,
+    parse: metrics::delete,
+    answer: metrics::answer,
+};
+
+const fn endpoint(method: Method, path: &'static str, access: Access, action: Action) -> Endpoint {
+    Endpoint {
+        method,
+        path,
+        access,
+        action,
+    }
+}
 
 /// Reads a body: one item, an array of them, or one a line.
 ///

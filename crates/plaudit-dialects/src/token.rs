@@ -9,6 +9,7 @@
 //! metric and a rater, and no key.
 
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -50,6 +51,9 @@ pub struct Token<'a> {
 /// The secret that tokens are signed with.
 #[derive(Clone)]
 pub struct TokenKey(Hmac<Sha256>);
+
+/// The longest that a token may be good: 100 years.
+pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Why a token is not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -124,6 +128,12 @@ impl Token<'_> {
             expires_at: self.expires_at,
         }
     }
+}
+
+/// When what is good for `lifetime` expires.
+pub(crate) fn after(now: Micros, lifetime: Duration) -> Micros {
+    let micros = i64::try_from(lifetime.as_micros()).unwrap_or(i64::MAX);
+    Micros(now.0.saturating_add(micros))
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use http::{HeaderMap, Method, StatusCode};
 use plaudit_event::{Declaration, Dialect, FieldError};
 
 use crate::{
-    Answer, Batch, Call, Fates, Search, Stored, humanloop, native, patronus, portkey, tensorzero,
+    Answer, Batch, Call, Fates, Search, Stored, humanloop, langsmith, native, patronus, portkey,
+    tensorzero,
 };
 
 /// One API: its paths, and how it says no.
@@ -66,6 +67,21 @@ pub enum Action {
         /// Writes the answer when every event has its fate.
         answer: fn(&Parsed, &Fates<'_>) -> Answer,
     },
+    /// Like [`Take`](Self::Take), of something that was given out before. What the
+    /// request says of it by itself is signed, and good without a key.
+    Redeem {
+        /// How the body comes.
+        body: Form,
+        /// What has to be looked up, when the request does not say it all: then it
+        /// needs a key that may write, and the search is in that key's project. What
+        /// was just given out may not be there yet, so nothing found is worth asking
+        /// again for some seconds.
+        ask: fn(&Call<'_>) -> Result<Option<Search>, Refusal>,
+        /// Reads a body, with the one that was found.
+        parse: ParseFound,
+        /// Writes the answer when every event has its fate.
+        answer: fn(&Parsed, &Fates<'_>) -> Answer,
+    },
     /// The answer follows from the request alone.
     Say(for<'a> fn(&Call<'a>, &'a [u8]) -> Result<Answer, Refusal>),
     /// What is stored is read, by the query service.
@@ -77,6 +93,10 @@ pub enum Action {
     },
 }
 
+/// Reads a body that is about something stored.
+pub type ParseFound =
+    for<'a> fn(&Call<'a>, &'a [u8], Option<&Stored<'_>>) -> Result<Parsed, Refusal>;
+
 /// How a body comes.
 #[derive(Clone, Copy, Debug)]
 pub enum Form {
@@ -86,7 +106,8 @@ pub enum Form {
     /// As whatever the content type says, or does not.
     Any,
     /// As `multipart/form-data`. `parse` gets the contents of the parts whose name
-    /// this holds for, one after the other; the rest is never kept.
+    /// this holds for, one after the other, with a record separator (`\x1e`)
+    /// between them; the rest is never kept.
     Parts(fn(&str) -> bool),
 }
 
@@ -164,10 +185,11 @@ pub enum Refusal {
 
 /// Every API, in the order in which they are asked whether a request is theirs.
 /// The last takes what nobody else does, where it has the path.
-pub const VENDORS: [&Vendor; 5] = [
+pub const VENDORS: [&Vendor; 6] = [
     &portkey::VENDOR,
     &tensorzero::VENDOR,
     &patronus::VENDOR,
+    &langsmith::VENDOR,
     &humanloop::VENDOR,
     &native::VENDOR,
 ];

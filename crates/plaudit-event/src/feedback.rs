@@ -158,6 +158,14 @@ impl<'a> Feedback<'a> {
         self
     }
 
+    /// Whether the value says nothing beside the score: it is its number, or absent.
+    pub fn value_repeats_score(&self) -> bool {
+        self.value.as_ref().is_none_or(|value| {
+            let reading = value.reading();
+            reading.is_some() && reading == self.score
+        })
+    }
+
     /// Detaches the feedback from the bytes it borrows.
     pub fn into_owned(self) -> Feedback<'static> {
         Feedback {

@@ -177,8 +177,10 @@ impl Limits {
         if let Edit::Set(target) = &patch.target {
             self.name("target.id", &target.id, self.max_id_bytes)?;
         }
-        if let Edit::Set(value) = &patch.value {
-            self.value(value)?;
+        for value in [&patch.value, &patch.value_as_score] {
+            if let Edit::Set(value) = value {
+                self.value(value)?;
+            }
         }
         if let Edit::Set(score) = patch.score {
             finite("score", score)?;

@@ -33,6 +33,11 @@ pub struct Patch<'a> {
     /// What was said.
     #[serde(skip_serializing_if = "Edit::is_keep")]
     pub value: Edit<Value<'a>>,
+    /// What the value becomes where it only repeats the score, or is absent: for a
+    /// dialect in which a score may be all that is said, and whose changes do not
+    /// know whether it was.
+    #[serde(skip_serializing_if = "Edit::is_keep")]
+    pub value_as_score: Edit<Value<'a>>,
     /// What was said as a number.
     #[serde(skip_serializing_if = "Edit::is_keep")]
     pub score: Edit<f64>,
@@ -142,6 +147,7 @@ impl<'a> Patch<'a> {
         Patch {
             target: self.target.map(Target::into_owned),
             value: self.value.map(Value::into_owned),
+            value_as_score: self.value_as_score.map(Value::into_owned),
             score: self.score,
             weight: self.weight,
             comment: self.comment.map(Text::into_owned),
@@ -160,6 +166,9 @@ impl<'a> Patch<'a> {
     /// Carries the patch out.
     pub fn apply(self, feedback: &mut Feedback<'a>) {
         self.target.apply(&mut feedback.target);
+        if feedback.value_repeats_score() {
+            self.value_as_score.apply(&mut feedback.value);
+        }
         self.value.apply(&mut feedback.value);
         self.score.apply(&mut feedback.score);
         self.weight.apply_or(&mut feedback.weight, 1.0);
@@ -207,6 +216,30 @@ mod tests {
         assert_eq!(feedback.rater, Some("r".into()));
         assert_eq!(feedback.tags.get("k"), Some("v"));
         assert_eq!(feedback.score, Some(1.0));
+    }
+
+    #[test]
+    fn a_value_follows_the_score_only_where_it_repeats_it() {
+        let change = || patch(r#"{"value_as_score":true,"score":1.0}"#);
+        for (said, value) in [
+            (r#""value":0.5,"score":0.5"#, "true"),
+            (r#""weight":1"#, "true"),
+            (r#""value":0.5,"score":0.25"#, "0.5"),
+            (r#""value":0.5"#, "0.5"),
+            (r#""value":"good""#, r#""good""#),
+            (r#""value":"good","score":1.0"#, r#""good""#),
+        ] {
+            let text = format!(
+                r#"{{"id":"{}","trace_id":"t","metric":"m",{said}}}"#,
+                Uuid::nil()
+            );
+            let mut feedback: Feedback<'_> = serde_json::from_str(&text).unwrap();
+            change().apply(&mut feedback);
+            assert_eq!(feedback.value.as_ref().unwrap().json(), value, "{said}");
+            let once = feedback.clone();
+            change().apply(&mut feedback);
+            assert_eq!(feedback, once, "{said}");
+        }
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Search {
     pub created_from: Option<Micros>,
     /// Created at this time or before.
     pub created_to: Option<Micros>,
+    /// Also what was taken back and may be said again, which readers do not see.
+    pub withdrawn: bool,
     /// How many to skip, of the newest first.
     pub offset: u64,
     /// The most to show; the query service has a limit of its own.

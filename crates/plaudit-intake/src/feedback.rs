@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, header, request};
+use axum::http::{HeaderValue, Method, header, request};
 use axum::response::Response;
 use bytes::Bytes;
 use plaudit_dialects::{
     Access, Action, Answer, Call, Delivery, Fates, Form, Hints, Mounted, Parsed, Refusal, Refused,
-    choose,
+    Stored, choose,
 };
-use plaudit_event::{Dialect, Micros, Outcome};
+use plaudit_event::{Dialect, Feedback, Micros, Outcome};
 use plaudit_service::{ApiError, ErrorCode, Principal, RequestId, Scope};
 use tokio::time::{Instant, timeout};
 
@@ -91,6 +91,9 @@ impl<'r, P: Publish> Exchange<'r, P> {
         self.is_read = true;
         let mounted = self.choose(&bytes).ok_or_else(|| self.nobodys())?;
         self.dialect = mounted.vendor.dialect;
+        if !suits(&self.parts.method, &mounted.endpoint.action) {
+            return Err(ApiError::method_not_allowed());
+        }
         require(mounted.endpoint.access, &principal)?;
         let answer = self.carry_out(mounted, &principal, bytes).await?;
         self.count_answer(&answer);
@@ -149,28 +152,11 @@ impl<'r, P: Publish> Exchange<'r, P> {
         principal: &Principal,
         bytes: Bytes,
     ) -> Result<Answer, ApiError> {
-        let intake = self.intake;
-        let headers = &self.parts.headers;
-        let origin = headers::origin(intake.config.public_url.as_deref(), headers);
         let wait = self.wait()?;
-        let prepared = {
-            let registries = intake.registry.current();
-            let call = Call {
-                project: &principal.project,
-                received_at: Micros::now(),
-                idempotency_key: headers::idempotency_key(headers)?,
-                path: self.path,
-                query: self.parts.uri.query().unwrap_or_default(),
-                headers,
-                content: headers::content(&form(mounted), headers)?,
-                limits: &intake.config.limits.event,
-                registries: &registries,
-                max_events: intake.config.limits.events_per_request,
-                tokens: intake.tokens.as_ref(),
-                origin: &format!("{origin}{}", mounted.mount),
-            };
-            prepare(mounted, &call, &bytes)
-        };
+        let (principal, found) = self.look_up(mounted, principal).await?;
+        let prepared = self.with_call(mounted, &principal, |call| {
+            prepare(mounted, call, &bytes, found.as_ref())
+        })?;
         // What was read is in the batch now, and its room stays taken for that.
         drop(bytes);
         let (parsed, write) = match prepared {
@@ -180,7 +166,7 @@ impl<'r, P: Publish> Exchange<'r, P> {
             Err(refusal) => return Err(self.refuse(&refusal)),
         };
         for (_, error) in &parsed.rejected {
-            intake.metrics.rejected(self.dialect, error.code);
+            self.intake.metrics.rejected(self.dialect, error.code);
         }
         self.declare(&parsed).await?;
         let deliveries = self.publish(&parsed).await?;
@@ -194,6 +180,58 @@ impl<'r, P: Publish> Exchange<'r, P> {
             request_id: self.id.as_str(),
         };
         Ok(write(&parsed, &fates))
+    }
+
+    /// Finds what a request is about, where it does not say that itself: then it
+    /// takes a key.
+    async fn look_up(
+        &self,
+        mounted: &Mounted,
+        principal: &Principal,
+    ) -> Result<(Principal, Option<Feedback<'static>>), ApiError> {
+        let Action::Redeem { ask, .. } = mounted.endpoint.action else {
+            return Ok((principal.clone(), None));
+        };
+        let search = match self.with_call(mounted, principal, ask)? {
+            Ok(Some(search)) => search,
+            // What is wrong with it, its parser says too.
+            Ok(None) | Err(_) => return Ok((principal.clone(), None)),
+        };
+        let headers = &self.parts.headers;
+        let principal = self.intake.keyring.authenticate(headers)?;
+        require(Access::Write, &principal)?;
+        let query = self.intake.query.as_ref().ok_or_else(no_query_url)?;
+        let found = match search.id {
+            Some(id) => query.given_out(headers, id).await?,
+            None => None,
+        };
+        Ok((principal, found))
+    }
+
+    /// Runs one of a dialect's functions on the request.
+    fn with_call<T>(
+        &self,
+        mounted: &Mounted,
+        principal: &Principal,
+        run: impl FnOnce(&Call<'_>) -> T,
+    ) -> Result<T, ApiError> {
+        let (intake, headers) = (self.intake, &self.parts.headers);
+        let origin = headers::origin(intake.config.public_url.as_deref(), headers);
+        let registries = intake.registry.current();
+        Ok(run(&Call {
+            project: &principal.project,
+            received_at: Micros::now(),
+            idempotency_key: headers::idempotency_key(headers)?,
+            path: self.path,
+            query: self.parts.uri.query().unwrap_or_default(),
+            headers,
+            content: headers::content(&form(mounted), headers)?,
+            limits: &intake.config.limits.event,
+            registries: &registries,
+            max_events: intake.config.limits.events_per_request,
+            tokens: intake.tokens.as_ref(),
+            origin: &format!("{origin}{}", mounted.mount),
+        }))
     }
 
     /// Makes the metrics that a request declares known everywhere.
@@ -344,10 +382,24 @@ enum Prepared {
 /// Seconds after which a declaration that was not confirmed is worth repeating.
 const DECLARE_AGAIN: u32 = 1;
 
-fn prepare<'a>(mounted: &Mounted, call: &Call<'a>, bytes: &'a [u8]) -> Result<Prepared, Refusal> {
+fn prepare(
+    mounted: &Mounted,
+    call: &Call<'_>,
+    bytes: &[u8],
+    found: Option<&Feedback<'_>>,
+) -> Result<Prepared, Refusal> {
     match mounted.endpoint.action {
         Action::Take { parse, answer, .. } => {
             parse(call, bytes).map(|parsed| Prepared::Events(parsed, answer))
+        }
+        Action::Redeem { parse, answer, .. } => {
+            let found = found.map(|feedback| Stored {
+                feedback: feedback.clone(),
+                received_at: call.received_at,
+                modified_at: call.received_at,
+            });
+            let parsed = parse(call, bytes, found.as_ref());
+            parsed.map(|parsed| Prepared::Events(parsed, answer))
         }
         Action::Say(say) => say(call, bytes).map(Prepared::Answer),
         // The query service's, and passed on before this.
@@ -355,9 +407,15 @@ fn prepare<'a>(mounted: &Mounted, call: &Call<'a>, bytes: &'a [u8]) -> Result<Pr
     }
 }
 
+/// Whether a request of this method may be answered so. A `HEAD` asks what a `GET`
+/// would say, and makes nothing.
+fn suits(method: &Method, action: &Action) -> bool {
+    *method != Method::HEAD || matches!(action, Action::Say(_) | Action::Read { .. })
+}
+
 fn form(mounted: &Mounted) -> Form {
     match mounted.endpoint.action {
-        Action::Take { body, .. } => body,
+        Action::Take { body, .. } | Action::Redeem { body, .. } => body,
         Action::Say(_) | Action::Read { .. } => Form::Any,
     }
 }
@@ -406,6 +464,9 @@ fn response(answer: Answer) -> Response {
     }
     if let Some(seconds) = answer.retry_after {
         headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    for (name, value) in answer.fixed_headers {
+        headers.insert(*name, HeaderValue::from_static(value));
     }
     if let Some((name, value)) = answer.header {
         headers.insert(name, value);

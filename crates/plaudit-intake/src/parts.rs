@@ -20,7 +20,7 @@ use crate::admission::Taken;
 use crate::body::{self, Stopped};
 
 /// Between the contents of two parts: neither of them can run into the other.
-const BETWEEN: &[u8] = b"\n";
+const BETWEEN: &[u8] = b"\x1e";
 
 /// Reads the contents of the parts whose name `keep` holds for, in order.
 ///
@@ -62,6 +62,9 @@ async fn wanted(
         if !part.name().is_some_and(keep) {
             continue;
         }
+        if !kept.is_empty() {
+            kept.extend_from_slice(BETWEEN);
+        }
         while let Some(chunk) = part.chunk().await.map_err(|error| fault(&error))? {
             if kept.len() + chunk.len() > limits.decompressed_bytes {
                 return Err(Stopped::Bomb(limits.decompressed_bytes).into());
@@ -71,7 +74,6 @@ async fn wanted(
             }
             kept.extend_from_slice(&chunk);
         }
-        kept.extend_from_slice(BETWEEN);
     }
     Ok((kept.freeze(), room))
 }

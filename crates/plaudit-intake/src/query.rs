@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{self, HeaderName};
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
-use plaudit_event::{Outcome, Receipt};
+use plaudit_event::{Feedback, Outcome, Receipt};
 use plaudit_service::{ApiError, ErrorCode, RequestId};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// The query service, by its address.
 #[derive(Debug)]
@@ -47,6 +48,11 @@ const READ: Duration = Duration::from_secs(60);
 
 /// How much longer than it was told to the query service may wait.
 const WAIT_GRACE: Duration = Duration::from_secs(2);
+
+/// How often a token is looked for, and the pause between two looks: together longer
+/// than it takes what was acknowledged to become visible.
+const TOKEN_LOOKS: usize = 12;
+const TOKEN_LOOK: Duration = Duration::from_millis(400);
 
 /// Seconds after which it may be back.
 const RETRY_AFTER: u32 = 2;
@@ -156,6 +162,37 @@ impl QueryService {
             .chain(std::iter::repeat(Outcome::Pending))
             .take(receipts.len())
             .collect()
+    }
+
+    /// What a token that was given out is good for, by its id. It was stored when it
+    /// was given out, so one that is not found is looked for a little longer.
+    ///
+    /// # Errors
+    /// 503 when the query service does not answer, and its own refusals of the key.
+    pub(crate) async fn given_out(
+        &self,
+        headers: &HeaderMap,
+        id: Uuid,
+    ) -> Result<Option<Feedback<'static>>, ApiError> {
+        for look in 0..TOKEN_LOOKS {
+            if look > 0 {
+                tokio::time::sleep(TOKEN_LOOK).await;
+            }
+            let asked = self.client.get(format!("{}/v1/given-out/{id}", self.base));
+            let asked = asked.headers(kept(headers, &REQUEST_HEADERS)).timeout(READ);
+            let answer = asked.send().await.map_err(|_| away())?;
+            match answer.status() {
+                StatusCode::OK => {
+                    let body = answer.bytes().await.map_err(|_| away())?;
+                    let feedback: Feedback<'_> =
+                        serde_json::from_slice(&body).map_err(|_| away())?;
+                    return Ok(Some(feedback.into_owned()));
+                }
+                StatusCode::NOT_FOUND => {}
+                _ => return Err(away()),
+            }
+        }
+        Ok(None)
     }
 
     async fn ask(

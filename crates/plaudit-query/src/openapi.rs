@@ -20,9 +20,14 @@ mod tests {
     use crate::Route;
 
     /// What the document says of the intake, which has a crate of its own.
-    const INTAKE: [(&str, &str); 4] = [
+    const INTAKE: [(&str, &str); 9] = [
         ("/v1/feedback", "post"),
         ("/v1/feedback/{id}", "put"),
+        ("/v1/tokens", "post"),
+        ("/v1/tokens/{id}", "get"),
+        ("/v1/tokens/{id}", "post"),
+        ("/v1/metrics/{metric}", "put"),
+        ("/v1/metrics/{metric}", "delete"),
         ("/portkey/v1/feedback", "post"),
         ("/portkey/v1/feedback/{id}", "put"),
     ];

@@ -3,7 +3,7 @@
 use axum::routing::{MethodRouter, get, post};
 
 use crate::service::App;
-use crate::{openapi, reads, receipts};
+use crate::{openapi, reads, receipts, vendors};
 
 /// A route of the query service. The names are public: a metric label.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -22,6 +22,8 @@ pub enum Route {
     Receipt,
     /// What became of several, waiting for it.
     Receipts,
+    /// What a token is good for.
+    GivenOut,
     /// The contract.
     Openapi,
 }
@@ -39,7 +41,7 @@ pub enum Access {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::List,
         Self::Feedback,
         Self::Trace,
@@ -47,6 +49,7 @@ impl Route {
         Self::Metric,
         Self::Receipt,
         Self::Receipts,
+        Self::GivenOut,
         Self::Openapi,
     ];
 
@@ -60,6 +63,7 @@ impl Route {
             Self::Metric => "metric",
             Self::Receipt => "receipt",
             Self::Receipts => "receipts",
+            Self::GivenOut => "given_out",
             Self::Openapi => "openapi",
         }
     }
@@ -74,6 +78,7 @@ impl Route {
             Self::Metric => "/v1/metrics/{metric}",
             Self::Receipt => "/v1/receipts/{receipt}",
             Self::Receipts => "/v1/receipts",
+            Self::GivenOut => "/v1/given-out/{id}",
             Self::Openapi => "/openapi.json",
         }
     }
@@ -92,7 +97,7 @@ impl Route {
             Self::List | Self::Feedback | Self::Trace | Self::Metrics | Self::Metric => {
                 Access::Read
             }
-            Self::Receipt | Self::Receipts => Access::AnyKey,
+            Self::Receipt | Self::Receipts | Self::GivenOut => Access::AnyKey,
             Self::Openapi => Access::Public,
         }
     }
@@ -111,6 +116,7 @@ impl Route {
             Self::Metric => get(reads::metric),
             Self::Receipt => get(receipts::one),
             Self::Receipts => post(receipts::several),
+            Self::GivenOut => get(vendors::given_out),
             Self::Openapi => get(openapi::document),
         }
     }

@@ -8,20 +8,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
+use axum::{Extension, Json};
+use plaudit_dialects::langsmith::PRESIGNED;
 use plaudit_dialects::{
     Action, Answer, Call, Content, Fault, Hints, Mounted, Refusal, Search, Stored, choose, table,
 };
-use plaudit_event::{Limits, Micros, Registries};
+use plaudit_event::{Feedback, Limits, Micros, Registries};
 use plaudit_service::{ApiError, ErrorCode, Principal};
 use plaudit_store::read::FeedbackRow;
+use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::error::failed;
+use crate::reads::segment;
 use crate::service::App;
 
 /// Those who may have sent a read of one path.
@@ -78,6 +84,44 @@ pub(crate) async fn or_native(
         }
         None => next.run(request).await,
     }
+}
+
+/// `GET /v1/given-out/{id}`: what a token that was given out is good for, for the
+/// intake to honour it. Of the feedback that it may have become, nothing is said.
+pub(crate) async fn given_out(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let id: Uuid = segment("id", id)?
+        .parse()
+        .map_err(|_| ApiError::invalid_parameter("id", "a UUID"))?;
+    let search = Search {
+        id: Some(id),
+        withdrawn: true,
+        ..Search::default()
+    };
+    let found = app.reader.search(&principal.project, &search, 1).await;
+    let found = found.map_err(failed)?.pop();
+    let terms = found.as_ref().and_then(|row| terms(&row.feedback()));
+    let terms = terms
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "no token has this id").in_field("id"))?;
+    Ok(Json(terms).into_response())
+}
+
+/// The feedback that a token makes, as far as it was known when it was given out.
+fn terms<'a>(feedback: &Feedback<'a>) -> Option<Feedback<'a>> {
+    let metadata = feedback.metadata.as_ref()?;
+    let metadata: BTreeMap<&str, &RawValue> = serde_json::from_str(metadata.get()).ok()?;
+    let presigned = metadata.get(PRESIGNED)?;
+    let mut terms = Feedback::new(
+        feedback.id,
+        feedback.trace_id.clone(),
+        feedback.metric.clone(),
+    );
+    terms.target.clone_from(&feedback.target);
+    terms.metadata = plaudit_event::Json::of(&BTreeMap::from([(PRESIGNED, presigned)])).ok();
+    Some(terms)
 }
 
 fn hints<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Hints<'r> {

@@ -88,12 +88,14 @@ pub(crate) struct Batch {
 pub(crate) struct Newer(pub(crate) u16);
 
 impl Batch {
-    /// An empty batch with room for `bytes` of rows.
-    pub(crate) fn with_capacity(rows: usize, bytes: usize) -> Self {
+    /// An empty batch with room for as much as this one holds, and a little more:
+    /// a buffer of many megabytes that grows leaves a hole as large behind it.
+    pub(crate) fn successor(&self) -> Self {
+        let room = |length: usize| length + length / 8;
         Self {
-            puts: Vec::with_capacity(rows),
-            rows: Vec::with_capacity(bytes),
-            originals: Vec::with_capacity(bytes),
+            puts: Vec::with_capacity(room(self.puts.len())),
+            rows: Vec::with_capacity(room(self.rows.len())),
+            originals: Vec::with_capacity(room(self.originals.len())),
             ..Self::default()
         }
     }

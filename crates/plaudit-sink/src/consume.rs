@@ -245,8 +245,8 @@ impl Work {
         if self.batch.is_empty() {
             return;
         }
-        let room = (self.batch.puts.len(), self.batch.all_rows().len());
-        let batch = std::mem::replace(&mut self.batch, Batch::with_capacity(room.0, room.1));
+        let next = self.batch.successor();
+        let batch = std::mem::replace(&mut self.batch, next);
         let age = batch.opened_at.map(|at| at.elapsed()).unwrap_or_default();
         metrics::batch_closed(batch.len(), age);
         let ranges = batch.ranges();

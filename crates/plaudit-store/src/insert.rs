@@ -175,7 +175,8 @@ impl Store {
 }
 
 fn compress(body: &[Bytes]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = FrameEncoder::new(Vec::new());
+    let bytes: usize = body.iter().map(Bytes::len).sum();
+    let mut encoder = FrameEncoder::new(Vec::with_capacity(bytes / 4));
     for bytes in body {
         encoder.write_all(bytes)?;
     }

@@ -140,7 +140,7 @@ impl<'a> Item<'a> {
     }
 }
 
-fn required<T>(edit: Edit<T>, field: &'static str) -> Result<T, FieldError> {
+pub(super) fn required<T>(edit: Edit<T>, field: &'static str) -> Result<T, FieldError> {
     match edit {
         Edit::Set(content) => Ok(content),
         Edit::Keep | Edit::Clear => Err(FieldError::missing(field)),

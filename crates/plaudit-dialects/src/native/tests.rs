@@ -3,6 +3,8 @@ use plaudit_event::{ItemCode, Micros, Registry, UnknownMetrics, codec};
 use super::*;
 use crate::fixtures::World;
 
+mod token;
+
 fn with_call<T>(registry: Registry, run: impl FnOnce(&Call<'_>) -> T) -> T {
     let world = World::with_registry("p", registry);
     run(&world.call(Micros(1_767_323_045_000_000)))

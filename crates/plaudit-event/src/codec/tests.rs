@@ -51,6 +51,11 @@ fn samples() -> Vec<(&'static str, Event<'static>)> {
         comment: Edit::Clear,
         ..Patch::default()
     };
+    let rescored = Patch {
+        value_as_score: Edit::from(Value::of(&true)),
+        score: Edit::Set(1.0),
+        ..Patch::default()
+    };
     vec![
         (
             "put-least",
@@ -62,6 +67,13 @@ fn samples() -> Vec<(&'static str, Event<'static>)> {
             event(Operation::Withdraw(Feedback::new(ID, "t", "rating"))),
         ),
         ("patch", event(Operation::Patch { id: ID, patch })),
+        (
+            "patch-rescored",
+            event(Operation::Patch {
+                id: ID,
+                patch: rescored,
+            }),
+        ),
         ("retract", event(Operation::Retract { id: ID })),
     ]
 }

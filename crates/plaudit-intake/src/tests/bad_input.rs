@@ -245,7 +245,7 @@ async fn paths_and_methods_that_are_not_there_are_answered_in_the_shape_of_their
         app.send(request.body(Body::empty()).unwrap()).await
     };
     assert_eq!(
-        ask("GET", "/v2/feedback", None).await.fault(),
+        ask("GET", "/v9/feedback", None).await.fault(),
         (404, "not_found")
     );
     assert_eq!(ask("GET", "/", None).await.fault(), (404, "not_found"));
@@ -263,6 +263,9 @@ async fn paths_and_methods_that_are_not_there_are_answered_in_the_shape_of_their
             .0,
         405
     );
+    let answer = ask("POST", "/tensorzero/inference", None).await;
+    let not_found = serde_json::json!({"error": "Route not found: POST /tensorzero/inference"});
+    assert_eq!((answer.status.as_u16(), answer.body), (404, not_found));
 }
 
 #[tokio::test]
@@ -304,7 +307,12 @@ async fn a_wrong_key_is_turned_away() {
         StatusCode::OK
     );
     // What became of one's own events is no read, as a receipt is none.
-    let waiting = ask("/v1/feedback?wait=visible&timeout_ms=0", "x-api-key", writer).await;
+    let waiting = ask(
+        "/v1/feedback?wait=visible&timeout_ms=0",
+        "x-api-key",
+        writer,
+    )
+    .await;
     assert_eq!(waiting.body["items"][0]["state"], "pending");
     let batches = app.collector.batches.lock().unwrap();
     assert_eq!(
@@ -312,7 +320,7 @@ async fn a_wrong_key_is_turned_away() {
             .iter()
             .map(|batch| &*batch.project)
             .collect::<Vec<_>>(),
-        ["p"]
+        ["p", "p"]
     );
 }
 

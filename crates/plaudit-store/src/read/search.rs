@@ -3,6 +3,8 @@
 
 use plaudit_event::{Feedback, Json, Micros, Search, Source, Target, TargetKind, Value as Said};
 
+use uuid::Uuid;
+
 use super::feedback::COLUMNS;
 use super::sql::{Sql, Value};
 use super::{FeedbackRow, ReadError, Reader};
@@ -19,7 +21,11 @@ impl Reader {
         max: u64,
     ) -> Result<Vec<FeedbackRow>, ReadError> {
         if let Some(id) = search.id {
-            let found = self.feedback(project, id).await?;
+            let found = if search.withdrawn {
+                self.latest(project, id).await?
+            } else {
+                self.feedback(project, id).await?
+            };
             let is_ours = |row: &FeedbackRow| {
                 search
                     .dialect
@@ -38,6 +44,27 @@ impl Reader {
             .then(" ORDER BY f.received_at DESC, f.trace_id DESC, f.id DESC LIMIT ")
             .then(&format!("{}, {}", search.offset, search.limit.min(max)));
         self.fetch(sql).await
+    }
+}
+
+impl Reader {
+    /// The feedback with this id, also one that is withdrawn.
+    async fn latest(&self, project: &str, id: Uuid) -> Result<Option<FeedbackRow>, ReadError> {
+        // Not FINAL, which leaves out what is withdrawn.
+        let sql = Sql::new("SELECT ")
+            .then(COLUMNS)
+            .with(
+                " FROM {db}.feedback AS f WHERE f.project = ? AND f.id = ? AND f.trace_id IN (
+                    SELECT trace_id FROM {db}.feedback_by_id WHERE project = ? AND id = ?)",
+                [project.into(), id.into(), project.into(), id.into()],
+            )
+            .with(
+                " AND f.id NOT IN (
+                    SELECT id FROM {db}.changes WHERE project = ? AND id = ? AND kind = 'retract')
+                ORDER BY f.version DESC LIMIT 1",
+                [project.into(), id.into()],
+            );
+        Ok(self.fetch(sql).await?.pop())
     }
 }
 
