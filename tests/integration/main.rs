@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod dead;
 mod events;
 mod expired;
 mod failures;
@@ -19,7 +20,9 @@ mod outcomes;
 mod processes;
 mod query;
 mod reads;
+mod rebuild;
 mod schema;
 mod sinks;
 mod standalone;
 mod tokens;
+mod verify;

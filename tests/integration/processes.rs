@@ -73,6 +73,8 @@ fn p2_every_service_counts_what_it_does_under_its_public_names() -> Result<()> {
         has(&intake.observe, &intake_names).await?;
         let sink_names = [
             "plaudit_sink_events_total",
+            "plaudit_sink_records_total",
+            "plaudit_sink_skipped_records_total",
             "plaudit_sink_insert_attempts_total",
             "plaudit_sink_lag_records",
             "plaudit_sink_lag_seconds",
@@ -116,6 +118,11 @@ fn p2_every_service_counts_what_it_does_under_its_public_names() -> Result<()> {
             Ok((stored - 30.0).abs() < f64::EPSILON)
         })
         .await?;
+        let samples = scrape(&sink.observe).await?;
+        let records = sum(&samples, "plaudit_sink_records_total");
+        let ended = sum(&samples, "plaudit_sink_events_total")
+            + sum(&samples, "plaudit_sink_skipped_records_total");
+        assert!((records - ended).abs() < f64::EPSILON, "{samples:?}");
 
         // SIGTERM drains; the logs are JSON, a line each, without an ERROR.
         for process in [intake, sink, query] {

@@ -14,7 +14,7 @@ mod wait;
 
 pub use api::{Answer, Api};
 pub use backend::{Backend, RunningBackend, backend, binary, repository};
-pub use process::{Process, command, own_names};
+pub use process::{Process, command, own_names, tool};
 pub use proxy::Proxy;
 pub use sql::Database;
 pub use stack::{Options, Stack, run, unique_name};

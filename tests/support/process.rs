@@ -200,6 +200,24 @@ pub async fn command(directory: &Path, arguments: &[&str]) -> Result<std::proces
     Ok(ended.context("the command does not end")??)
 }
 
+/// Runs a tool of the built binary to its end, told where broker and engine are.
+///
+/// # Errors
+/// When it cannot be run.
+pub async fn tool(settings: &[(&str, String)], arguments: &[&str]) -> Result<std::process::Output> {
+    let backend = backend();
+    let addresses = [
+        ("kafka.brokers", backend.brokers.clone()),
+        ("clickhouse.url", backend.clickhouse_url.clone()),
+    ];
+    let mut all: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
+    for (key, value) in settings.iter().chain(&addresses) {
+        all.extend(["--set".to_owned(), format!("{key}={value}")]);
+    }
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    command(tempfile::tempdir()?.path(), &all).await
+}
+
 /// Settings that give a process a topic, a group and a database of its own.
 pub fn own_names() -> (String, Vec<(&'static str, String)>) {
     let name = unique_name();

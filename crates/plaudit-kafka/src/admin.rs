@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::Offset;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{IsError, KafkaError as Native, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use tokio::time::Instant;
@@ -182,6 +184,70 @@ impl Admin {
             // It names the group, and as it subscribes to nothing never joins it.
             let client = reader::client(&config, Role::Consumer, &config.topic)?;
             committed_offsets(&client, &config.topic, &partitions, timeout)
+        })
+        .await
+    }
+
+    /// Per partition, the first offset whose record has this timestamp, in
+    /// milliseconds, or a later one; the log's end where there is none.
+    ///
+    /// # Errors
+    /// As [`watermarks`](Self::watermarks).
+    pub async fn offsets_at(
+        &self,
+        topic: &str,
+        timestamp_ms: i64,
+        timeout: Duration,
+    ) -> Result<Vec<(i32, i64)>, KafkaError> {
+        const REQUEST: &str = "ask for the offsets at a time";
+        let logs = self.watermarks(topic, timeout).await?;
+        let (config, topic) = (self.config.clone(), topic.to_owned());
+        blocking(REQUEST, move || {
+            let refused = |error: Native| KafkaError::request(REQUEST, &error);
+            let client = reader::client(&config, Role::Reader, &topic)?;
+            let asked: Vec<_> = logs
+                .iter()
+                .map(|log| (log.partition, timestamp_ms))
+                .collect();
+            let asked = with_offsets(&topic, &asked).map_err(refused)?;
+            let answer = client.offsets_for_times(asked, timeout).map_err(refused)?;
+            let mut offsets = Vec::with_capacity(logs.len());
+            for element in answer.elements() {
+                element.error().map_err(refused)?;
+                let partition = element.partition();
+                let log = logs.iter().find(|log| log.partition == partition);
+                match (element.offset(), log) {
+                    (Offset::Offset(offset), _) => offsets.push((partition, offset)),
+                    (_, Some(log)) => offsets.push((partition, log.high)),
+                    (_, None) => {}
+                }
+            }
+            Ok(offsets)
+        })
+        .await
+    }
+
+    /// How many members the group `kafka.group` has now: the sinks that run.
+    ///
+    /// # Errors
+    /// When the cluster does not answer within `timeout`, or refuses; and with
+    /// `group.protocol = "consumer"`, as such a group cannot be asked this way.
+    pub async fn group_members(&self, timeout: Duration) -> Result<usize, KafkaError> {
+        const REQUEST: &str = "ask for the group's members";
+        if self.config.properties.get("group.protocol") == Some("consumer") {
+            return Err(KafkaError::Refused {
+                request: REQUEST,
+                reason: "not with `group.protocol` = `consumer`".to_owned(),
+            });
+        }
+        let (client, group) = (Arc::clone(&self.client), self.config.group.clone());
+        blocking(REQUEST, move || {
+            let groups = client
+                .inner()
+                .fetch_group_list(Some(&group), timeout)
+                .map_err(|error| KafkaError::request(REQUEST, &error))?;
+            let known = groups.groups().iter().find(|known| known.name() == group);
+            Ok(known.map_or(0, |known| known.members().len()))
         })
         .await
     }

@@ -11,6 +11,22 @@ use plaudit_kafka::{ConfirmingProducer, Delivery, Record};
 use crate::batch::Position;
 use crate::steps::now_millis;
 
+/// The headers of a dead letter. The names are public: tools and people read them.
+pub mod header {
+    /// Why the record cannot be stored.
+    pub const REASON: &str = "plaudit-dead-reason";
+    /// How often ClickHouse refused it.
+    pub const ATTEMPTS: &str = "plaudit-dead-attempts";
+    /// The topic of the record.
+    pub const TOPIC: &str = "plaudit-dead-topic";
+    /// The partition of the record.
+    pub const PARTITION: &str = "plaudit-dead-partition";
+    /// The offset of the record.
+    pub const OFFSET: &str = "plaudit-dead-offset";
+    /// When it was given up, in milliseconds since 1970.
+    pub const TIME: &str = "plaudit-dead-time";
+}
+
 /// A record on its way to the dead-letter topic: its own key and bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct DeadLetter {
@@ -127,12 +143,12 @@ impl Headers {
 
     fn named<'h>(&'h self, original: &'h str) -> [(&'static str, &'h [u8]); 6] {
         [
-            ("plaudit-dead-reason", self.reason.as_bytes()),
-            ("plaudit-dead-attempts", self.attempts.as_bytes()),
-            ("plaudit-dead-topic", original.as_bytes()),
-            ("plaudit-dead-partition", self.partition.as_bytes()),
-            ("plaudit-dead-offset", self.offset.as_bytes()),
-            ("plaudit-dead-time", self.time.as_bytes()),
+            (header::REASON, self.reason.as_bytes()),
+            (header::ATTEMPTS, self.attempts.as_bytes()),
+            (header::TOPIC, original.as_bytes()),
+            (header::PARTITION, self.partition.as_bytes()),
+            (header::OFFSET, self.offset.as_bytes()),
+            (header::TIME, self.time.as_bytes()),
         ]
     }
 }

@@ -32,6 +32,7 @@ mod origin;
 mod outcomes;
 mod pending;
 mod read_back;
+mod rebuild;
 mod retry;
 mod rows;
 mod service;
@@ -40,6 +41,8 @@ mod steps;
 
 pub use config::{BatchConfig, ChangesConfig, OnExhausted, OnExpired, RetryConfig, SinkConfig};
 pub use consume::SinkError;
+pub use dead_letter::header as dead_letter_header;
 pub use local::{LocalRecord, LocalSink, LocalSinkError, NotStored, TOPIC as LOCAL_TOPIC};
+pub use rebuild::{Rebuild, RebuildError, RebuildRange};
 pub use service::run;
 pub use steps::Stop;

@@ -10,6 +10,8 @@ use plaudit_event::Outcome;
 use plaudit_store::Verdict;
 
 const EVENTS: &str = "plaudit_sink_events_total";
+const RECORDS: &str = "plaudit_sink_records_total";
+const SKIPPED: &str = "plaudit_sink_skipped_records_total";
 const BATCH_ROWS: &str = "plaudit_sink_batch_rows";
 const BATCH_BYTES: &str = "plaudit_sink_batch_bytes";
 const BATCH_AGE: &str = "plaudit_sink_batch_age_seconds";
@@ -45,6 +47,16 @@ pub(crate) fn describe() {
         EVENTS,
         "Records that reached their end, by outcome; dead_lettered needs a person"
     );
+    describe_counter!(
+        RECORDS,
+        "Records that went into the steps: those that reached their end, were skipped, are in \
+         flight or pending add up to it"
+    );
+    describe_counter!(
+        SKIPPED,
+        "Records that had their outcome before, and were read again after a crash, a rebalance or \
+         a replay"
+    );
     describe_histogram!(BATCH_ROWS, "Records in a batch");
     describe_histogram!(BATCH_BYTES, "Bytes of a batch's rows as sent");
     describe_histogram!(BATCH_AGE, "Age of a batch's oldest record when it closed");
@@ -74,6 +86,9 @@ pub(crate) fn describe() {
     );
     describe_gauge!(IN_FLIGHT, "Records read and not done");
     describe_gauge!(PENDING, "Patches whose feedback is not there yet");
+    for name in [RECORDS, SKIPPED] {
+        counter!(name).absolute(0);
+    }
     for outcome in Outcome::ALL {
         counter!(EVENTS, "outcome" => outcome.code()).absolute(0);
     }
@@ -113,6 +128,14 @@ pub(crate) fn attempt(verdict: Option<Verdict>) {
 pub(crate) fn outcome(outcome: Outcome, records: usize) {
     let records = u64::try_from(records).unwrap_or(u64::MAX);
     counter!(EVENTS, "outcome" => outcome.code()).increment(records);
+}
+
+pub(crate) fn records(records: usize) {
+    counter!(RECORDS).increment(u64::try_from(records).unwrap_or(u64::MAX));
+}
+
+pub(crate) fn skipped(records: usize) {
+    counter!(SKIPPED).increment(u64::try_from(records).unwrap_or(u64::MAX));
 }
 
 pub(crate) fn dead_letters(reason: &'static str, records: u64) {

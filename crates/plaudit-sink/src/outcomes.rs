@@ -41,6 +41,12 @@ impl Outcomes {
         self.others.get(&(position.partition, position.offset)) == Some(&Other::Ledgered)
     }
 
+    /// How many offsets the ledger has from before.
+    pub(crate) fn skipped(&self) -> usize {
+        let others = self.others.values();
+        others.filter(|other| **other == Other::Ledgered).count()
+    }
+
     /// What became of this record; `None` when the ledger has it from before.
     pub(crate) fn of(&self, position: Position) -> Option<(Outcome, &'static str)> {
         match self.others.get(&(position.partition, position.offset)) {
@@ -141,5 +147,6 @@ mod tests {
             runs(&outcomes, 5, 7),
             [(5, 5, Duplicate), (7, 7, DeadLettered)]
         );
+        assert_eq!(outcomes.skipped(), 1);
     }
 }

@@ -79,6 +79,7 @@ impl Steps {
     /// # Errors
     /// [`Stop`], and the batch's offsets must not be committed.
     pub(crate) async fn carry_out(&self, batch: &Batch, read_back: bool) -> Result<Outcomes, Stop> {
+        metrics::records(batch.len());
         let mut outcomes = Outcomes::default();
         let stored = if read_back {
             self.read_back(batch, &mut outcomes).await?
@@ -241,6 +242,7 @@ fn undecodable(batch: &Batch, outcomes: &mut Outcomes) -> Vec<DeadLetter> {
 /// The balance of **P2** as metrics: every record once, by its outcome.
 fn count(batch: &Batch, outcomes: &Outcomes) {
     let ranges = outcomes.ranges(&batch.spans);
+    metrics::skipped(outcomes.skipped());
     // What is pending is counted when it ends.
     for range in ranges
         .iter()

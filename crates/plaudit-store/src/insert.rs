@@ -83,9 +83,11 @@ impl Store {
     /// Compresses `rows` rows of `table`, once for all attempts.
     ///
     /// The block's deduplication token is made from its content, so the same
-    /// rows are the same block in every process.
+    /// rows are the same block in every process, save for a
+    /// [forgetful](Store::forgetful) store.
     pub fn payload(&self, table: Table, rows: usize, data: &[u8]) -> Payload {
-        let token = format!("{:032x}", twox_hash::XxHash3_128::oneshot(data));
+        let content = twox_hash::XxHash3_128::oneshot(data);
+        let token = format!("{content:032x}{}", self.token_suffix());
         let native = match table {
             Table::Feedback => native::block(&row::COLUMNS, rows, data),
             Table::Changes | Table::Ledger => None,

@@ -2,14 +2,17 @@
 //!
 //! The only SQL of Plaudit is here. The write side (`insert`, `row`, `ledger`,
 //! `changes`) serves the sink, step by step of its protocol; the read side
-//! (`read`) serves the query service. Both speak HTTP to a server that may be a
+//! (`read`) serves the query service; `audit` serves `plaudit verify`,
+//! `forget` serves `plaudit rebuild`. All speak HTTP to a server that may be a
 //! cluster, a single node or the engine in this very process: there is one code
 //! path.
 
+mod audit;
 mod changes;
 mod columns;
 mod config;
 mod error;
+mod forget;
 mod insert;
 mod ledger;
 mod migrate;
@@ -19,6 +22,7 @@ mod row;
 mod rows;
 mod store;
 
+pub use audit::{Identity, OutcomeRun, RowAt};
 pub use changes::{Change, ChangeKind, GaveUp, encode_change};
 pub use config::{ClickhouseConfig, InsertCompression};
 pub use error::{StoreError, Verdict};

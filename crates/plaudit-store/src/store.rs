@@ -3,6 +3,7 @@
 use std::fmt;
 
 use clickhouse::{Client, Compression};
+use uuid::Uuid;
 
 use crate::{ClickhouseConfig, InsertCompression, StoreError};
 
@@ -11,6 +12,8 @@ use crate::{ClickhouseConfig, InsertCompression, StoreError};
 pub struct Store {
     client: Client,
     config: ClickhouseConfig,
+    /// What the tokens of this store's blocks end with.
+    token_suffix: String,
 }
 
 impl Store {
@@ -27,7 +30,21 @@ impl Store {
             // Queries name `{database}.table` themselves, so that `migrate` can
             // speak to a server on which the database is not made yet.
             .with_product_info("plaudit", env!("CARGO_PKG_VERSION"));
-        Self { client, config }
+        Self {
+            client,
+            config,
+            token_suffix: String::new(),
+        }
+    }
+
+    /// The same store, whose blocks are new to the server even where it had the same
+    /// ones before: for rows that were deleted in between.
+    #[must_use]
+    pub fn forgetful(&self) -> Self {
+        Self {
+            token_suffix: Uuid::now_v7().simple().to_string(),
+            ..self.clone()
+        }
     }
 
     /// How the server is reached.
@@ -64,6 +81,10 @@ impl Store {
     /// SQL with `{db}` replaced by the database's name, which is a plain word.
     pub(crate) fn named(&self, sql: &str) -> String {
         sql.replace("{db}", &self.config.database)
+    }
+
+    pub(crate) fn token_suffix(&self) -> &str {
+        &self.token_suffix
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -15,7 +15,7 @@ use plaudit_service::{Keyring, LogFormat, init_logging};
 
 use crate::config::{Config, Sources};
 use crate::console::{print, say};
-use crate::{clickhouse, demo, load, migrate, services, standalone, up};
+use crate::{clickhouse, dead, demo, load, migrate, rebuild, services, standalone, up, verify};
 use arguments::{Command, ConfigCommand, CreateKey, KeysCommand};
 
 /// Runs the command line of this process.
@@ -54,6 +54,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys {
             command: KeysCommand::Create(arguments),
         } => create_key(&arguments, &sources)?,
+        Command::Dead { command } => runtime()?.block_on(dead::run(command, &sources))?,
+        Command::Verify(options) => runtime()?.block_on(verify::run(options, &sources))?,
+        Command::Rebuild(options) => {
+            // For who waits at the terminal: the steps log when ClickHouse is away.
+            init_logging(LogFormat::Text);
+            runtime()?.block_on(rebuild::run(options, &sources))?;
+        }
         Command::Standalone(arguments) => {
             let engine = arguments.into();
             service(cli.log_format, &sources, |config| {

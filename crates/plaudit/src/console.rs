@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Writes one line of progress to standard error.
 pub(crate) fn say(line: impl Display) {
@@ -19,6 +19,16 @@ pub(crate) fn say(line: impl Display) {
 pub(crate) fn print(line: impl Display) {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).ok();
+}
+
+/// A bar on standard error that counts up to `length`; nothing without a terminal.
+pub(crate) fn bar(length: u64, unit: &str) -> ProgressBar {
+    let template =
+        format!("{{bar:30}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left");
+    let style = ProgressStyle::with_template(&template);
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
 }
 
 /// Does `work` while a spinner, or one line without a terminal, says what goes on.

@@ -10,9 +10,12 @@ use plaudit_service::{LogFormat, Scope};
 
 use crate::clickhouse::ClickhouseOptions;
 use crate::config::{Setting, Sources};
+use crate::dead::DeadCommand;
 use crate::demo::DemoOptions;
 use crate::load::LoadOptions;
+use crate::rebuild::RebuildOptions;
 use crate::up::{Member, PortChoice, Ports, UpOptions};
+use crate::verify::VerifyOptions;
 
 /// Takes feedback on the answers of LLM applications, keeps it safe in Kafka and lands
 /// it in ClickHouse.
@@ -56,6 +59,15 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// Look at the records that could not be stored, and send them again
+    Dead {
+        #[command(subcommand)]
+        command: DeadCommand,
+    },
+    /// Prove that every record of the topic has its one outcome; ends with 1 if not
+    Verify(VerifyOptions),
+    /// Store a range of the topic anew, while no sink runs
+    Rebuild(RebuildOptions),
     /// Run intake, ClickHouse and query in one process, without Kafka
     Standalone(Clickhouse),
     /// Send realistic feedback and measure the answers
