@@ -11,7 +11,7 @@ PLAUDIT = $(BUILT)/plaudit
 export RUST_TEST_THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up standalone test lint build suites clean distclean tools
+.PHONY: help demo up standalone test lint build suites fuzz bench-dialects clean distclean tools
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,13 @@ suites: ## All tests: units, goldens, integration, the vendors' own clients
 	@# Not `cargo run`: it would resolve features without the tests and compile all again.
 	@$(BUILT)/with-backend \
 		$(CARGO) test --locked --workspace --no-fail-fast
+
+fuzz: ## Random requests to every dialect and to the multipart reader, for minutes
+	@PROPTEST_CASES=$${PROPTEST_CASES:-200000} $(CARGO) test --locked --release \
+		--package plaudit-dialects --package plaudit-intake --lib -- any_
+
+bench-dialects: ## What reading a request costs, dialect by dialect
+	@$(CARGO) bench --locked --package plaudit-benches --bench dialects
 
 tools:
 	@for tool in $(CARGO) cc java mvn npm node python3; do \

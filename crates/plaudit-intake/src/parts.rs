@@ -6,11 +6,13 @@
 //! that of the whole body.
 
 use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
+use futures_util::{Stream, stream};
 use multer::Multipart;
 use plaudit_service::{ApiError, ErrorCode};
 use tokio::time::timeout;
@@ -46,13 +48,13 @@ pub(crate) async fn read(
 }
 
 async fn wanted(
-    stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    stream: impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
     boundary: String,
     keep: fn(&str) -> bool,
     mut room: Taken,
     limits: &LimitsConfig,
 ) -> Result<(Bytes, Taken), ApiError> {
-    let mut multipart = Multipart::new(stream, boundary);
+    let mut multipart = Multipart::new(one_at_a_time(stream), boundary);
     let mut kept = BytesMut::new();
     while let Some(mut part) = multipart
         .next_field()
@@ -78,6 +80,21 @@ async fn wanted(
     Ok((kept.freeze(), room))
 }
 
+/// The same chunks, each only when it is asked for: the parser takes in whatever is
+/// ready, which of a body that is decompressed in memory is all of it.
+fn one_at_a_time<S: Stream + Unpin>(mut chunks: S) -> impl Stream<Item = S::Item> {
+    let mut has_given = false;
+    stream::poll_fn(move |context| {
+        if std::mem::take(&mut has_given) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let chunk = Pin::new(&mut chunks).poll_next(context);
+        has_given = chunk.is_ready();
+        chunk
+    })
+}
+
 /// Why a body could not be read: what its stream said, or its form.
 fn fault(error: &multer::Error) -> ApiError {
     if let multer::Error::StreamReadFailed(source) = error
@@ -90,4 +107,94 @@ fn fault(error: &multer::Error) -> ApiError {
 
 fn malformed(problem: &'static str) -> ApiError {
     ApiError::new(ErrorCode::InvalidJson, problem).in_field("body")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::admission::Admission;
+
+    fn is_wanted(name: &str) -> bool {
+        name.starts_with("feedback.")
+    }
+
+    fn part(name: &str, content: &str) -> String {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n")
+    }
+
+    async fn read_all(body: Body, limits: &LimitsConfig) -> Result<Vec<u8>, ApiError> {
+        let content_type = HeaderValue::from_static("multipart/form-data; boundary=b");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
+        let room = Admission::new(limits).room();
+        let kept = read(&headers, body, is_wanted, room, limits).await?;
+        Ok(kept.0.to_vec())
+    }
+
+    #[tokio::test]
+    async fn what_is_wanted_is_kept_and_no_more() {
+        let body = [
+            part("post.1", "{\"large\":1}"),
+            part("feedback.1", "{\"a\":1}"),
+            part("attachment.1.x", "--c"),
+            part("feedback.2", "{\"b\":2}"),
+            "--b--\r\n".to_owned(),
+        ];
+        let kept = read_all(body.concat().into(), &LimitsConfig::default()).await;
+        assert_eq!(kept.unwrap(), b"{\"a\":1}\x1e{\"b\":2}");
+        let broken = body[..4].concat();
+        let kept = read_all(broken.into(), &LimitsConfig::default()).await;
+        assert_eq!(kept.unwrap_err().code, ErrorCode::InvalidJson);
+    }
+
+    #[tokio::test]
+    async fn p5_what_passes_by_is_not_held() {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&taken);
+        let whole = [part("post.1", &"x".repeat(1 << 20)), "--b--\r\n".to_owned()].concat();
+        let chunks: Vec<_> = whole
+            .into_bytes()
+            .chunks(1000)
+            .map(Bytes::copy_from_slice)
+            .collect();
+        let all = chunks.len();
+        let chunks = chunks.into_iter().map(move |chunk| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, io::Error>(chunk)
+        });
+        let mut multipart = Multipart::new(one_at_a_time(stream::iter(chunks)), "b");
+        let first = multipart.next_field().await.unwrap();
+        assert_eq!(first.unwrap().name(), Some("post.1"));
+        let taken = taken.load(Ordering::Relaxed);
+        assert!(
+            taken < 10,
+            "{taken} of {all} chunks for the first part's name"
+        );
+    }
+
+    proptest! {
+        /// `PROPTEST_CASES` says how many; `make fuzz` says many.
+        #[test]
+        fn any_bytes_give_a_result(body: Vec<u8>, cut in 1..9_usize) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let mut framed = part("feedback.1", "").into_bytes();
+            framed.extend(&body);
+            framed.extend(b"\r\n--b--\r\n");
+            for bytes in [body, framed] {
+                let chunks: Vec<_> = bytes.chunks(cut).map(Bytes::copy_from_slice).collect();
+                let chunks = stream::iter(chunks.into_iter().map(Ok::<_, io::Error>));
+                let limits = LimitsConfig::default();
+                let read = read_all(Body::from_stream(chunks), &limits);
+                // A result, and no more than was sent.
+                if let Ok(kept) = runtime.block_on(read) {
+                    prop_assert!(kept.len() <= bytes.len());
+                }
+            }
+        }
+    }
 }
