@@ -6,7 +6,7 @@
 //!
 //! What is rated is either a result of the monitoring (`evaluation_result_id`) or a
 //! sample of an evaluation run, named by run, evaluator, input and profile. One
-//! feedback names one of them. Its id is an integer to the API ([`id`]).
+//! feedback names one of them. Its id is an integer to the API (module `id`).
 //!
 //! The successors are other metrics, since they follow other rules: an evaluation
 //! feedback is one a result, said anew or withdrawn, and so it is in no list that

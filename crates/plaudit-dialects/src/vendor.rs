@@ -34,7 +34,7 @@ pub struct Vendor {
 pub struct Endpoint {
     /// The method.
     pub method: Method,
-    /// The path behind a mount; what is in braces is [`Call::path`].
+    /// The path behind a mount; what is in braces is in [`Call::path`](field@Call::path).
     pub path: &'static str,
     /// Who may ask for it.
     pub access: Access,
