@@ -13,11 +13,11 @@
 //! API does not change. Not checked: that a run is there, since feedback may come
 //! first. Tokens are not listed, since signed ones are not stored to be.
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode};
 use plaudit_event::Dialect;
 use serde_json::json;
 
-use crate::sniff::has_any_key;
+use crate::sniff::{has_any_key, is_made_by};
 use crate::{Access, Action, Answer, Call, Endpoint, Form, Refusal, Vendor, public};
 
 mod answer;
@@ -172,10 +172,16 @@ const fn endpoint(method: Method, path: &'static str, access: Access, action: Ac
     }
 }
 
-/// By the client's name, else by a field that only this API's feedback has.
+/// By the client's name, else by a field that only this API's feedback has, unless
+/// the client's name is another's.
 fn is_langsmith(headers: &HeaderMap, body: &[u8]) -> bool {
-    let agent = headers.get(header::USER_AGENT);
-    agent.is_some_and(|agent| agent.as_bytes().starts_with(b"langsmith-"))
+    if ["Konfig/", "TensorZero/"]
+        .iter()
+        .any(|name| is_made_by(headers, name))
+    {
+        return false;
+    }
+    is_made_by(headers, "langsmith-")
         || has_any_key(body, &["key", "feedback_source", "run_id", "session_id"])
 }
 

@@ -40,5 +40,5 @@ pub use search::Stored;
 pub use token::{Token, TokenError, TokenKey};
 pub use vendor::{
     Access, Action, Endpoint, Fault, Form, Hints, Mounted, ParseFound, Parsed, Refusal, Table,
-    VENDORS, Vendor, choose, table, vendor,
+    VENDORS, Vendor, choose, dialect_of, table, vendor,
 };

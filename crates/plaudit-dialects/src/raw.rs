@@ -8,6 +8,10 @@ use serde_json::value::RawValue;
 
 use crate::sent::Entries;
 
+/// Where some clients put their users' keys for model providers. No dialect keeps it,
+/// also those whose clients never send it: a request may be taken for another's.
+pub(crate) const SECRETS: &str = "provider_api_keys";
+
 /// The kinds of JSON values. A number's is told by its spelling.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {

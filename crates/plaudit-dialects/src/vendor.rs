@@ -238,6 +238,24 @@ pub fn choose<'c>(candidates: &'c [Mounted], hints: &Hints<'_>) -> Option<&'c Mo
     }
 }
 
+/// Whose shape an error has that is found before, or without, an endpoint.
+pub fn dialect_of(path: &str, hints: &Hints<'_>) -> Dialect {
+    let is_below = |prefix: &str| {
+        let rest = path.strip_prefix(prefix);
+        !prefix.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let by_prefix = VENDORS
+        .into_iter()
+        .find(|vendor| vendor.mounts.iter().any(|mount| is_below(mount)));
+    by_prefix
+        .or_else(|| {
+            VENDORS
+                .into_iter()
+                .find(|vendor| (vendor.recognises)(hints))
+        })
+        .map_or(Dialect::Native, |vendor| vendor.dialect)
+}
+
 /// The API of a dialect, where it is served.
 pub fn vendor(dialect: Dialect) -> Option<&'static Vendor> {
     VENDORS.into_iter().find(|vendor| vendor.dialect == dialect)

@@ -49,6 +49,8 @@ pub(crate) enum Stopped {
     BrokeOff,
     #[error("the body cannot be decompressed")]
     Corrupt,
+    #[error("the body has no parts where they should be")]
+    NoParts,
 }
 
 /// Bytes that a decoder may add at once.
@@ -273,7 +275,7 @@ impl From<Stopped> for ApiError {
                 Self::new(ErrorCode::BodyTooLarge, stopped.to_string())
             }
             Stopped::NoRoom => Self::unavailable(stopped.to_string(), 1),
-            Stopped::BrokeOff | Stopped::Corrupt => {
+            Stopped::BrokeOff | Stopped::Corrupt | Stopped::NoParts => {
                 Self::new(ErrorCode::InvalidJson, stopped.to_string())
             }
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
-use plaudit_dialects::{Fault, Hints, VENDORS, vendor};
+use plaudit_dialects::{Fault, vendor};
 use plaudit_event::Dialect;
 use plaudit_service::{ApiError, RequestId};
 use tokio::time::Instant;
@@ -38,24 +38,6 @@ pub(crate) fn answer(
         route,
     });
     error.into_answer(body)
-}
-
-/// Whose shape an error has on a path that nobody serves.
-pub(crate) fn dialect_of(path: &str, hints: &Hints<'_>) -> Dialect {
-    let by_prefix = VENDORS.into_iter().find(|vendor| {
-        let prefix = vendor.prefix();
-        !prefix.is_empty()
-            && path
-                .strip_prefix(prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    });
-    by_prefix
-        .or_else(|| {
-            VENDORS
-                .into_iter()
-                .find(|vendor| (vendor.recognises)(hints))
-        })
-        .map_or(Dialect::Native, |vendor| vendor.dialect)
 }
 
 impl Default for FaultLog {

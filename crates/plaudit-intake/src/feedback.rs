@@ -19,7 +19,9 @@ use tokio::time::{Instant, timeout};
 use crate::admission::Taken;
 use crate::metrics::{EventOutcome, RequestOutcome};
 use crate::query::no_query_url;
-use crate::{Intake, Publish, body, faults, headers, parts, routes};
+use crate::{Intake, LimitsConfig, Publish, body, faults, headers, parts, routes};
+
+mod beside;
 
 /// Those who may have sent a request to one method and path.
 pub(crate) type Candidates = Arc<[Mounted]>;
@@ -47,7 +49,7 @@ pub(crate) async fn take<P: Publish>(
     if let Some(mounted) = exchange.choose(b"").or(candidates.last()) {
         exchange.dialect = mounted.vendor.dialect;
     }
-    let response = match exchange.answer(body).await {
+    let mut response = match exchange.answer(body).await {
         Ok(response) => response,
         Err(error) => {
             let (status, code) = (error.status(), error.code);
@@ -58,6 +60,13 @@ pub(crate) async fn take<P: Publish>(
             faults::answer(exchange.dialect, error, &parts.headers, None, &id)
         }
     };
+    if exchange.is_public() {
+        // A page of any origin may read what became of it, faults of ours included.
+        let any = HeaderValue::from_static("*");
+        response
+            .headers_mut()
+            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+    }
     if exchange.is_read {
         response
     } else {
@@ -88,7 +97,10 @@ impl<'r, P: Publish> Exchange<'r, P> {
             return routes::read(intake, self.parts, self.id).await;
         }
         let (bytes, _room) = self.read(body).await?;
-        self.is_read = true;
+        self.is_read = !matches!(
+            self.parts.method,
+            Method::GET | Method::HEAD | Method::OPTIONS
+        );
         let mounted = self.choose(&bytes).ok_or_else(|| self.nobodys())?;
         self.dialect = mounted.vendor.dialect;
         if !suits(&self.parts.method, &mounted.endpoint.action) {
@@ -112,16 +124,15 @@ impl<'r, P: Publish> Exchange<'r, P> {
 
     /// Finds out who asks, before anything of the body is read.
     fn admit(&self) -> Result<Principal, ApiError> {
-        let public = |mounted: &Mounted| mounted.endpoint.access == Access::Public;
-        let principal = if self.candidates.iter().all(public) {
-            Principal {
+        if self.is_public() {
+            // No key, and so no key's rate: strangers would use it up for each other.
+            return Ok(Principal {
                 project: "".into(),
                 key_id: "public".into(),
                 scopes: [].into_iter().collect(),
-            }
-        } else {
-            self.intake.keyring.authenticate(&self.parts.headers)?
-        };
+            });
+        }
+        let principal = self.intake.keyring.authenticate(&self.parts.headers)?;
         // Where several share a path, all of them ask for the same.
         if let Some(mounted) = self.candidates.last() {
             require(mounted.endpoint.access, &principal)?;
@@ -133,17 +144,32 @@ impl<'r, P: Publish> Exchange<'r, P> {
     /// Reads the body, or what is kept of it.
     async fn read(&self, body: Body) -> Result<(Bytes, Taken), ApiError> {
         let headers = &self.parts.headers;
+        let limits = &self.intake.config.limits;
+        let room = self.intake.admission.room();
+        if matches!(
+            self.parts.method,
+            Method::GET | Method::HEAD | Method::OPTIONS
+        ) {
+            return Ok((Bytes::new(), room));
+        }
+        if self.is_public() {
+            // A stranger gets as little of the room as one feedback needs.
+            let limits = LimitsConfig {
+                body_bytes: limits.body_bytes.min(PUBLIC_BODY_BYTES),
+                decompressed_bytes: limits.decompressed_bytes.min(PUBLIC_BODY_BYTES),
+                ..limits.clone()
+            };
+            return body::read(headers, body, room, &limits).await;
+        }
         let forms = self.candidates.iter().map(form);
         if let Some(Form::Parts(keep)) = forms.clone().next() {
             headers::content(&Form::Parts(keep), headers)?;
-            let room = self.intake.admission.room();
-            return parts::read(headers, body, keep, room, &self.intake.config.limits).await;
+            return parts::read(headers, body, keep, room, limits).await;
         }
         if forms.clone().all(|form| matches!(form, Form::Json)) {
             headers::content(&Form::Json, headers)?;
         }
-        let room = self.intake.admission.room();
-        body::read(headers, body, room, &self.intake.config.limits).await
+        body::read(headers, body, room, limits).await
     }
 
     async fn carry_out(
@@ -168,8 +194,9 @@ impl<'r, P: Publish> Exchange<'r, P> {
         for (_, error) in &parsed.rejected {
             self.intake.metrics.rejected(self.dialect, error.code);
         }
-        self.declare(&parsed).await?;
-        let deliveries = self.publish(&parsed).await?;
+        // Side by side: each may take as long as an answer may.
+        let (declared, deliveries) = tokio::join!(self.declare(&parsed), self.publish(&parsed));
+        let (_, deliveries) = (declared?, deliveries?);
         let states = match wait {
             Some(patience) => self.states(&deliveries, patience).await?,
             None => Vec::new(),
@@ -180,32 +207,6 @@ impl<'r, P: Publish> Exchange<'r, P> {
             request_id: self.id.as_str(),
         };
         Ok(write(&parsed, &fates))
-    }
-
-    /// Finds what a request is about, where it does not say that itself: then it
-    /// takes a key.
-    async fn look_up(
-        &self,
-        mounted: &Mounted,
-        principal: &Principal,
-    ) -> Result<(Principal, Option<Feedback<'static>>), ApiError> {
-        let Action::Redeem { ask, .. } = mounted.endpoint.action else {
-            return Ok((principal.clone(), None));
-        };
-        let search = match self.with_call(mounted, principal, ask)? {
-            Ok(Some(search)) => search,
-            // What is wrong with it, its parser says too.
-            Ok(None) | Err(_) => return Ok((principal.clone(), None)),
-        };
-        let headers = &self.parts.headers;
-        let principal = self.intake.keyring.authenticate(headers)?;
-        require(Access::Write, &principal)?;
-        let query = self.intake.query.as_ref().ok_or_else(no_query_url)?;
-        let found = match search.id {
-            Some(id) => query.given_out(headers, id).await?,
-            None => None,
-        };
-        Ok((principal, found))
     }
 
     /// Runs one of a dialect's functions on the request.
@@ -234,33 +235,6 @@ impl<'r, P: Publish> Exchange<'r, P> {
         }))
     }
 
-    /// Makes the metrics that a request declares known everywhere.
-    async fn declare(&self, parsed: &Parsed) -> Result<(), ApiError> {
-        if parsed.declarations.is_empty() {
-            return Ok(());
-        }
-        let intake = self.intake;
-        let project = &parsed.batch.project;
-        let declared = intake.registry.current().declared(project).count();
-        if declared + parsed.declarations.len() > intake.config.limits.declared_metrics {
-            let message = "the project has as many declared metrics as it may";
-            return Err(ApiError::new(ErrorCode::InvalidParameter, message).in_field("metric"));
-        }
-        let durable = intake.publish.declare(project, &parsed.declarations);
-        let durable = timeout(intake.config.http_timeout, durable).await;
-        if !durable.is_ok_and(|durable| durable.is_ok()) {
-            let message = "the declaration could not be confirmed";
-            return Err(ApiError::unavailable(message, DECLARE_AGAIN));
-        }
-        // Whoever declared it sees it at once; the others when they read of it.
-        let declared = parsed.declarations.iter();
-        let declared: Vec<_> = declared
-            .map(|declaration| (Arc::clone(project), declaration.clone()))
-            .collect();
-        intake.registry.declare(&declared);
-        Ok(())
-    }
-
     /// The request is at the root, and could be anybody's.
     fn nobodys(&self) -> ApiError {
         let prefixes: Vec<_> = self
@@ -276,6 +250,12 @@ impl<'r, P: Publish> Exchange<'r, P> {
         ApiError::new(ErrorCode::InvalidParameter, message)
     }
 
+    /// Whether nobody who asks for this has a key.
+    fn is_public(&self) -> bool {
+        let is_public = |mounted: &Mounted| mounted.endpoint.access == Access::Public;
+        self.candidates.iter().all(is_public)
+    }
+
     /// Publishes all events and waits for them together.
     async fn publish(&self, parsed: &Parsed) -> Result<Vec<Delivery>, ApiError> {
         if parsed.batch.is_empty() {
@@ -289,8 +269,9 @@ impl<'r, P: Publish> Exchange<'r, P> {
             .unwrap_or_else(|_| vec![Delivery::Unconfirmed; parsed.batch.len()]);
         self.count_deliveries(&deliveries, start);
         match busy(&deliveries) {
-            // What is wrong with the other items is to be said all the same.
-            Some(error) if parsed.rejected.is_empty() => Err(error),
+            // What is wrong with the other items is to be said all the same, and what
+            // a person sees is the dialect's to write.
+            Some(error) if parsed.rejected.is_empty() && !self.is_public() => Err(error),
             _ => Ok(deliveries),
         }
     }
@@ -379,8 +360,8 @@ enum Prepared {
     Answer(Answer),
 }
 
-/// Seconds after which a declaration that was not confirmed is worth repeating.
-const DECLARE_AGAIN: u32 = 1;
+/// The largest body that needs no key, in bytes.
+const PUBLIC_BODY_BYTES: usize = 64 << 10;
 
 fn prepare(
     mounted: &Mounted,

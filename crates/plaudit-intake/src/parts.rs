@@ -2,17 +2,19 @@
 //!
 //! A tracing client sends its feedback between runs that are many times its size.
 //! Parts are told by their names while the body arrives; of those that are not
-//! wanted nothing is kept, so they cost no memory and count against no bound but
-//! that of the whole body.
+//! wanted no more is held than a chunk, so they count against no bound but that of
+//! the whole body.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use multer::Multipart;
 use plaudit_service::{ApiError, ErrorCode};
 use tokio::time::timeout;
@@ -54,20 +56,25 @@ async fn wanted(
     mut room: Taken,
     limits: &LimitsConfig,
 ) -> Result<(Bytes, Taken), ApiError> {
-    let mut multipart = Multipart::new(one_at_a_time(stream), boundary);
+    let unread = Arc::new(AtomicUsize::new(0));
+    let stream = bounded(one_at_a_time(stream), Arc::clone(&unread));
+    let mut multipart = Multipart::new(stream, boundary);
     let mut kept = BytesMut::new();
     while let Some(mut part) = multipart
         .next_field()
         .await
         .map_err(|error| fault(&error))?
     {
-        if !part.name().is_some_and(keep) {
-            continue;
-        }
-        if !kept.is_empty() {
+        unread.store(0, Ordering::Relaxed);
+        let is_wanted = part.name().is_some_and(keep);
+        if is_wanted && !kept.is_empty() {
             kept.extend_from_slice(BETWEEN);
         }
         while let Some(chunk) = part.chunk().await.map_err(|error| fault(&error))? {
+            unread.store(0, Ordering::Relaxed);
+            if !is_wanted {
+                continue;
+            }
             if kept.len() + chunk.len() > limits.decompressed_bytes {
                 return Err(Stopped::Bomb(limits.decompressed_bytes).into());
             }
@@ -78,6 +85,25 @@ async fn wanted(
         }
     }
     Ok((kept.freeze(), room))
+}
+
+/// The most that may stand before a part, or be a part's headers, in bytes. The
+/// parser keeps it until it has found their end.
+const MAX_UNREAD: usize = 256 << 10;
+
+/// The same chunks, until too many have come of which nothing was made: `unread`
+/// counts them, and whoever reads sets it back.
+fn bounded<S>(chunks: S, unread: Arc<AtomicUsize>) -> impl Stream<Item = io::Result<Bytes>>
+where
+    S: Stream<Item = io::Result<Bytes>>,
+{
+    chunks.map(move |chunk| {
+        let chunk = chunk?;
+        if unread.fetch_add(chunk.len(), Ordering::Relaxed) > MAX_UNREAD {
+            return Err(io::Error::other(Stopped::NoParts));
+        }
+        Ok(chunk)
+    })
 }
 
 /// The same chunks, each only when it is asked for: the parser takes in whatever is
@@ -111,9 +137,6 @@ fn malformed(problem: &'static str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use axum::http::HeaderValue;
     use proptest::prelude::*;
 
@@ -175,6 +198,19 @@ mod tests {
             taken < 10,
             "{taken} of {all} chunks for the first part's name"
         );
+    }
+
+    #[tokio::test]
+    async fn p5_what_never_becomes_a_part_is_refused_early() {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&taken);
+        let endless = stream::iter(0..10_000).map(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, io::Error>(Bytes::from_static(&[b'a'; 1000]))
+        });
+        let read = read_all(Body::from_stream(endless), &LimitsConfig::default()).await;
+        assert_eq!(read.unwrap_err().code, ErrorCode::InvalidJson);
+        assert!(taken.load(Ordering::Relaxed) < 1000);
     }
 
     proptest! {

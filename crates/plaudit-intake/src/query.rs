@@ -168,7 +168,7 @@ impl QueryService {
     /// was given out, so one that is not found is looked for a little longer.
     ///
     /// # Errors
-    /// 503 when the query service does not answer, and its own refusals of the key.
+    /// 503 when the query service does not answer, or refuses to.
     pub(crate) async fn given_out(
         &self,
         headers: &HeaderMap,

@@ -11,8 +11,7 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
-use plaudit_dialects::{Hints, table};
-use plaudit_event::Dialect;
+use plaudit_dialects::{Hints, dialect_of, table};
 use plaudit_service::{ApiError, RequestId, request_id};
 use tower::Layer as _;
 use tower::util::MapRequestLayer;
@@ -68,18 +67,27 @@ fn taking<P: Publish>(method: &str, candidates: Candidates) -> MethodRouter<Arc<
     on(method, handler)
 }
 
-async fn pass_on<P: Publish>(
-    State(intake): State<Arc<Intake<P>>>,
-    request: Request,
-) -> Result<Response, ApiError> {
-    let _entered = intake.admission.enter()?;
+async fn pass_on<P: Publish>(State(intake): State<Arc<Intake<P>>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let id = RequestId::given(&parts.extensions, &parts.headers);
-    let answer = read(&intake, &parts, &id).await;
-    answer.inspect_err(|error| {
+    let answer = match intake.admission.enter() {
+        Ok(_entered) => read(&intake, &parts, &id).await,
+        Err(error) => Err(error),
+    };
+    answer.unwrap_or_else(|error| {
+        let dialect = dialect_of(parts.uri.path(), &hints(&parts.uri, &parts.headers));
         let (status, code) = (error.status(), error.code.code());
-        intake.faults.note(Dialect::Native, status, code, &id);
+        intake.faults.note(dialect, status, code, &id);
+        faults::answer(dialect, error, &parts.headers, None, &id)
     })
+}
+
+fn hints<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Hints<'r> {
+    Hints {
+        headers,
+        query: uri.query().unwrap_or_default(),
+        body: b"",
+    }
 }
 
 /// Asks the query service.
@@ -103,13 +111,8 @@ async fn method_not_allowed(request: Request) -> Response {
 
 fn unserved(request: &Request, error: ApiError) -> Response {
     let headers = request.headers();
-    let hints = Hints {
-        headers,
-        query: request.uri().query().unwrap_or_default(),
-        body: b"",
-    };
     let path = request.uri().path();
-    let dialect = faults::dialect_of(path, &hints);
+    let dialect = dialect_of(path, &hints(request.uri(), headers));
     let id = RequestId::given(request.extensions(), headers);
     let route = (error.status() == StatusCode::NOT_FOUND).then_some((request.method(), path));
     closing(faults::answer(dialect, error, headers, route, &id), headers)

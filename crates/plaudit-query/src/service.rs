@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::serve::ListenerExt as _;
 use plaudit_service::{ApiError, KeyFileError, Keyring, Readiness, Scope, request_id};
 use plaudit_store::Store;
@@ -149,13 +149,17 @@ pub(crate) fn router(app: App) -> Router {
 /// Before and after every handler: key, bounds, time, metrics.
 async fn gate(State((app, route)): State<(App, Route)>, request: Request, next: Next) -> Response {
     let start = Instant::now();
-    let response = match admit(&app, route, request, next).await {
-        Ok(response) => response,
-        Err(error) => error.into_response(),
-    };
-    let outcome = match response.extensions().get::<ApiError>() {
-        Some(error) => error.code.code(),
-        None => "ok",
+    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let (response, outcome) = match admit(&app, route, request, next).await {
+        Ok(response) => {
+            let error = response.extensions().get::<ApiError>();
+            let outcome = error.map_or("ok", |error| error.code.code());
+            (response, outcome)
+        }
+        Err(error) => {
+            let outcome = error.code.code();
+            (vendors::early(error, &headers, &uri), outcome)
+        }
     };
     metrics::answered(route, outcome, start.elapsed());
     response

@@ -18,7 +18,8 @@ use axum::routing::{MethodRouter, get};
 use axum::{Extension, Json};
 use plaudit_dialects::langsmith::PRESIGNED;
 use plaudit_dialects::{
-    Action, Answer, Call, Content, Fault, Hints, Mounted, Refusal, Search, Stored, choose, table,
+    Action, Answer, Call, Content, Fault, Hints, Mounted, Refusal, Search, Stored, Vendor, choose,
+    dialect_of, table, vendor,
 };
 use plaudit_event::{Feedback, Limits, Micros, Registries};
 use plaudit_service::{ApiError, ErrorCode, Principal};
@@ -160,7 +161,12 @@ async fn answer(
             ));
         }
     };
+    // Less than was asked for would be taken for the end of the list.
     let max = u64::try_from(app.config.max_limit).unwrap_or(u64::MAX);
+    if search.limit > max {
+        let range = format!("at most {max}");
+        return Err(ApiError::invalid_parameter("limit", &range));
+    }
     let rows = app.reader.search(&principal.project, &search, max).await;
     let rows = rows.map_err(failed)?;
     let stored: Vec<_> = rows.iter().map(stored).collect();
@@ -199,8 +205,21 @@ fn stored(row: &FeedbackRow) -> Stored<'_> {
     }
 }
 
+/// An error that is found before a vendor's read, in the vendor's shape.
+pub(crate) fn early(error: ApiError, headers: &HeaderMap, uri: &Uri) -> Response {
+    let dialect = dialect_of(uri.path(), &hints(headers, uri));
+    match vendor(dialect) {
+        Some(vendor) => shaped(vendor, error, headers),
+        None => error.into_response(),
+    }
+}
+
 fn fault(mounted: &Mounted, error: ApiError, headers: &HeaderMap) -> Response {
-    let Some(write) = mounted.vendor.fault else {
+    shaped(mounted.vendor, error, headers)
+}
+
+fn shaped(vendor: &Vendor, error: ApiError, headers: &HeaderMap) -> Response {
+    let Some(write) = vendor.fault else {
         return error.into_response();
     };
     let body = write(&Fault {

@@ -55,9 +55,6 @@ const DOCUMENTED: [&str; 10] = [
     "unset",
 ];
 
-/// Where clients put keys for model providers.
-const SECRETS: &str = "provider_api_keys";
-
 impl<'a> Item<'a> {
     pub(super) fn read(sent: &'a RawValue) -> Result<Self, FieldError> {
         let Some(Entries(entries)) = raw::entries(sent) else {
@@ -65,7 +62,7 @@ impl<'a> Item<'a> {
         };
         let mut item = Self::default();
         for (name, sent) in entries {
-            if raw::kind(sent) == Kind::Null || name == SECRETS {
+            if raw::kind(sent) == Kind::Null || name == raw::SECRETS {
                 continue;
             }
             match DOCUMENTED.into_iter().find(|known| name == *known) {

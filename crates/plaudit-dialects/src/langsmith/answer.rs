@@ -1,6 +1,6 @@
 //! LangSmith's answers, chosen by what its clients do with them.
 //!
-//! Python's client tries ten times over minutes after a 404 or a 409 to a create,
+//! Python's client tries ten times over minutes after a 404 to a create, raises after a 409,
 //! and loses a batch for good after a 404: a create gets neither. It reads
 //! `Retry-After` as an integer only. What it gets in a 2xx it ignores.
 

@@ -8,6 +8,7 @@ use serde::de::MapAccess;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::raw::SECRETS;
 use crate::sent::{Fault, Fields, FromSent};
 
 /// What one feedback says, before it is known to make sense.
@@ -103,6 +104,7 @@ impl<'de> FromSent<'de> for Item<'de> {
                 "feedback_source" => item.source = content(fields.read("feedback_source")?),
                 "created_at" => item.created_at = content(fields.read("created_at")?),
                 "modified_at" => item.modified_at = content(fields.read("modified_at")?),
+                SECRETS => drop(fields.raw()?),
                 _ => {
                     let raw = fields.raw()?;
                     match name.as_str() {

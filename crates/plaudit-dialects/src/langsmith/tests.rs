@@ -58,7 +58,10 @@ fn p8_answers_and_events_are_as_recorded() {
 fn feedback_is_recognised_by_its_client_or_its_fields() {
     let recognised = |agent: &'static str, body: &str| {
         let mut headers = HeaderMap::new();
-        headers.insert(header::USER_AGENT, http::HeaderValue::from_static(agent));
+        headers.insert(
+            http::header::USER_AGENT,
+            http::HeaderValue::from_static(agent),
+        );
         (VENDOR.recognises)(&Hints {
             headers: &headers,
             query: "",

@@ -100,6 +100,7 @@ impl<'a> Annotation<'a> {
                 ("value_pass", _) => return Err(wrong("value_pass", "a boolean")),
                 ("value_text", _) => return Err(wrong("value_text", "a string")),
                 ("value_score", _) => return Err(wrong("value_score", "a number")),
+                (raw::SECRETS, _) => {}
                 _ => annotation.extra.push((name, sent)),
             }
         }

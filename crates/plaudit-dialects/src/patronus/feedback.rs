@@ -96,6 +96,7 @@ impl<'a> Item<'a> {
                 "evaluator_id" => item.evaluator = name_of("evaluator_id", sent)?,
                 "profile_name" => item.profile = name_of("profile_name", sent)?,
                 INPUT => item.input = Some(integer(INPUT, sent)?),
+                raw::SECRETS => {}
                 _ => item.extra.push((name, sent)),
             }
         }

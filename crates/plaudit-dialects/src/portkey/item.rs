@@ -4,6 +4,7 @@ use plaudit_event::{Edit, FieldError, Text};
 use serde::de::{Deserialize, Deserializer, MapAccess};
 use serde_json::value::RawValue;
 
+use crate::raw::SECRETS;
 use crate::sent::{Fault, Fields, FromSent, Sent};
 
 /// One feedback, or what the JavaScript client makes of an array of them.
@@ -65,6 +66,7 @@ impl<'de> FromSent<'de> for Item<'de> {
                 "feedback_id" | "feedbackID" | "feedbackId" => {
                     item.feedback_id = content(fields.read("feedback_id")?);
                 }
+                SECRETS => drop(fields.raw()?),
                 _ => {
                     documented = false;
                     let raw = fields.raw()?;

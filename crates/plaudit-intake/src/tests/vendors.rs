@@ -87,3 +87,75 @@ async fn a_request_is_named_by_its_client_or_by_us() {
     let answer = app.post("/v1/feedback", GOOD).await;
     assert_eq!(answer.headers["x-request-id"].len(), 32);
 }
+
+#[tokio::test]
+async fn p7_keys_of_model_providers_are_kept_by_no_dialect() {
+    let app = Setup::default().app();
+    let body = r#"{"provider_api_keys":{"openai":"sk-SECRET"},"type":"rating","value":"good",
+        "data_id":"d","session_id":"44444444-4444-4444-4444-444444444444","key":"k"}"#;
+    let numbers = r#"{"provider_api_keys":{"openai":"sk-SECRET"},"trace_id":"t","value":1}"#;
+    let thumbs = r#"{"provider_api_keys":"sk-SECRET","feedback_positive":true,
+        "evaluation_result_id":"1"}"#;
+    for (path, body, agent) in [
+        ("/feedback", body, "Konfig/0.5.18/python"),
+        ("/feedback", body, "curl/8"),
+        ("/humanloop/v4/feedback", body, "curl/8"),
+        ("/langsmith/feedback", body, "curl/8"),
+        ("/portkey/v1/feedback", numbers, "curl/8"),
+        ("/patronus/v1/feedback", thumbs, "curl/8"),
+    ] {
+        let mut request = post(path, body);
+        let agent_header = agent.parse().unwrap();
+        request.headers_mut().insert("user-agent", agent_header);
+        let answer = app.send(request).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::OK,
+            "{path} {agent}: {}",
+            answer.body
+        );
+    }
+    assert_eq!(
+        operations(&app)
+            .iter()
+            .map(|(dialect, _)| *dialect)
+            .collect::<Vec<_>>(),
+        [
+            Dialect::Humanloop,
+            Dialect::Langsmith,
+            Dialect::Humanloop,
+            Dialect::Langsmith,
+            Dialect::Portkey,
+            Dialect::Patronus,
+        ]
+    );
+    for batch in app.collector.batches.lock().unwrap().iter() {
+        for record in batch.records() {
+            let text = std::str::from_utf8(record.value).unwrap();
+            assert!(!text.contains("sk-SECRET"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_gets_the_page_of_a_token_and_little_room() {
+    let mut setup = Setup {
+        says: Says::Busy,
+        ..Setup::default()
+    };
+    setup.auth.token_secret = Some("0123456789abcdef0123456789abcdef".to_owned().into());
+    let app = setup.app();
+    let minted = app
+        .post("/v1/tokens", r#"{"trace_id":"t","metric":"m"}"#)
+        .await;
+    let path = format!("/v1/tokens/{}", minted.body["token"].as_str().unwrap());
+    let mut request = post(&path, "value=1");
+    let form = "application/x-www-form-urlencoded".parse().unwrap();
+    request.headers_mut().insert("content-type", form);
+    let busy = app.send(request).await;
+    assert_eq!(busy.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(busy.headers["content-type"], "text/html; charset=utf-8");
+    let large = app.post(&path, vec![b'a'; 70_000]).await;
+    assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(large.headers["access-control-allow-origin"], "*");
+}

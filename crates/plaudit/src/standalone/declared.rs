@@ -56,9 +56,19 @@ impl DeclaredFile {
             .map(|declaration| (project, declaration));
         let text = lines(declarations);
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = file.write_all(&text).and_then(|()| file.sync_data());
+        let written = append(&mut file, &text);
         written.map_err(|error| NotReady(format!("the declaration is not on disk: {error}").into()))
     }
+}
+
+/// Adds the whole text or nothing: half a line would spoil the one after it.
+fn append(file: &mut File, text: &[u8]) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let written = file.write_all(text).and_then(|()| file.sync_data());
+    written.or_else(|error| {
+        file.set_len(length)?;
+        Err(error)
+    })
 }
 
 /// The newest of each, in the order of their names.
