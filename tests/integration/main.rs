@@ -25,4 +25,5 @@ mod schema;
 mod sinks;
 mod standalone;
 mod tokens;
+mod vendor_lists;
 mod verify;
