@@ -67,6 +67,7 @@ fn refused(reason: Reason) -> Refused {
 
 impl Publish for KafkaPublish {
     const CONDITION: &'static str = "kafka";
+    const COMES_BACK: bool = true;
 
     async fn publish(&self, batch: Arc<Batch>) -> Vec<Delivery> {
         let pending = {

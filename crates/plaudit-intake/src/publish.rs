@@ -16,6 +16,10 @@ pub trait Publish: Send + Sync + 'static {
     /// What has to be there before the service is ready, as `/readyz` names it.
     const CONDITION: &'static str;
 
+    /// Whether what is declared comes back to every intake, this one too, in the order
+    /// in which it is durable: see [`follow`](crate::follow).
+    const COMES_BACK: bool;
+
     /// Publishes all events of a request and waits for each one's end, in the
     /// order of the batch.
     ///

@@ -44,6 +44,7 @@ enum Says {
 
 impl Publish for Arc<Collector> {
     const CONDITION: &'static str = "collector";
+    const COMES_BACK: bool = false;
 
     async fn publish(&self, batch: Arc<Batch>) -> Vec<Delivery> {
         self.entered.notify_one();

@@ -72,6 +72,7 @@ impl LocalPublish {
 
 impl Publish for LocalPublish {
     const CONDITION: &'static str = "store";
+    const COMES_BACK: bool = false;
 
     async fn publish(&self, batch: Arc<Batch>) -> Vec<Delivery> {
         let records = batch.records().map(|record| LocalRecord {

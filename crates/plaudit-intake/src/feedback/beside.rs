@@ -1,7 +1,9 @@
 //! What a request has beside its own events: metrics that it declares, and a token
 //! that it names by an id alone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plaudit_dialects::{Access, Action, Mounted, Parsed};
 use plaudit_event::{Declaration, Feedback, Registries};
@@ -14,6 +16,10 @@ use crate::query::no_query_url;
 
 /// Seconds after which a declaration that was not confirmed is worth repeating.
 const DECLARE_AGAIN: u32 = 1;
+
+/// How often and how long apart it is looked whether a declaration has come back.
+const LOOKS: usize = 100;
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The largest declaration, in bytes of JSON: every intake holds all of them.
 const MAX_DECLARATION_BYTES: usize = 16 << 10;
@@ -54,13 +60,36 @@ impl<P: Publish> Exchange<'_, P> {
             let message = "the declaration could not be confirmed";
             return Err(ApiError::unavailable(message, DECLARE_AGAIN));
         }
-        // Whoever declared it sees it at once; the others when they read of it.
-        let declared = parsed.declarations.iter();
-        let declared: Vec<_> = declared
-            .map(|declaration| (Arc::clone(project), declaration.clone()))
-            .collect();
-        intake.registry.declare(&declared);
+        if P::COMES_BACK {
+            // Not applied here: another intake may have declared it anew by now, and
+            // the order of the two is the topic's to say.
+            self.until_known(project, &parsed.declarations).await;
+        } else {
+            let declared = parsed.declarations.iter();
+            let declared: Vec<_> = declared
+                .map(|declaration| (Arc::clone(project), declaration.clone()))
+                .collect();
+            intake.registry.declare(&declared);
+        }
         Ok(())
+    }
+
+    /// Waits until this intake knows what was declared, for a moment: whoever declares
+    /// a metric sends by it next.
+    async fn until_known(&self, project: &str, declarations: &[Declaration]) {
+        for _ in 0..LOOKS {
+            let is_known = {
+                let registries = self.intake.registry.current();
+                let known: HashMap<_, _> = registries.declared(project).collect();
+                declarations
+                    .iter()
+                    .all(|one| known.get(&*one.metric).copied() == one.declared.as_ref())
+            };
+            if is_known {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Finds what a request is about, where it does not say that itself: then it

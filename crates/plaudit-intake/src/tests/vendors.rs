@@ -159,3 +159,14 @@ async fn a_stranger_gets_the_page_of_a_token_and_little_room() {
     assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(large.headers["access-control-allow-origin"], "*");
 }
+
+#[tokio::test]
+async fn a_request_that_could_be_anybodys_is_told_the_prefixes() {
+    let app = Setup::default().app();
+    let answer = app.post("/feedback", r#"{"a":1}"#).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    for prefix in ["/portkey", "/tensorzero", "/humanloop", "/langsmith"] {
+        assert!(answer.body.to_string().contains(prefix), "{}", answer.body);
+    }
+    assert_eq!(app.published(), 0);
+}
