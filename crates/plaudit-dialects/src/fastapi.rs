@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use plaudit_event::{FieldError, ItemCode};
 use serde_json::{Value, json};
 
@@ -58,6 +58,19 @@ pub(crate) fn fault(fault: &Fault<'_>) -> String {
 pub(crate) fn shortfall(parsed: &Parsed, fates: &Fates<'_>) -> Option<Answer> {
     let shortfall = fates.shortfall(parsed.batch.len())?;
     Some(shortfall.answer(fates, StatusCode::UNPROCESSABLE_ENTITY, sentence))
+}
+
+/// Keeps a client that is made by Stainless from sending the request again at once.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// The same for what has a new id each time: when it may have been written, a retry
+/// would be a second feedback.
+pub(crate) fn shortfall_of_new(parsed: &Parsed, fates: &Fates<'_>) -> Option<Answer> {
+    let mut answer = shortfall(parsed, fates)?;
+    if !fates.none_written(parsed.batch.len()) {
+        answer.header = Some((SHOULD_RETRY, HeaderValue::from_static("false")));
+    }
+    Some(answer)
 }
 
 fn sentence(message: &str) -> String {

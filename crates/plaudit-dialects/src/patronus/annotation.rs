@@ -70,7 +70,7 @@ pub(super) fn annotate<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Re
 
 /// Writes the answer: the note, which is the annotation as it is kept.
 pub(super) fn answer(parsed: &Parsed, fates: &Fates<'_>) -> Answer {
-    fastapi::shortfall(parsed, fates)
+    fastapi::shortfall_of_new(parsed, fates)
         .unwrap_or_else(|| Answer::new(StatusCode::OK, parsed.note.clone()))
 }
 

@@ -66,7 +66,7 @@ pub(super) fn give<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusa
 
 /// Writes the answer: the note, which repeats what was said.
 pub(super) fn answer(parsed: &Parsed, fates: &Fates<'_>) -> Answer {
-    fastapi::shortfall(parsed, fates)
+    fastapi::shortfall_of_new(parsed, fates)
         .unwrap_or_else(|| Answer::new(StatusCode::OK, parsed.note.clone()))
 }
 
