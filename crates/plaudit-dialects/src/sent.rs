@@ -156,6 +156,14 @@ impl<'de, A: MapAccess<'de>> Fields<A> {
     }
 }
 
+/// What was sent for a field, where `null` is the same as nothing.
+pub(crate) fn content<T>(edit: Edit<T>) -> Option<T> {
+    match edit {
+        Edit::Set(content) => Some(content),
+        Edit::Keep | Edit::Clear => None,
+    }
+}
+
 pub(crate) fn out_of_range(field: &'static str, expected: &str) -> FieldError {
     FieldError::new(ItemCode::OutOfRange, field, format!("must be {expected}"))
 }

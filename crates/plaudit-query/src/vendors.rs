@@ -136,7 +136,7 @@ fn hints<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Hints<'r> {
 async fn read(app: &App, mounted: &Mounted, path: &[(&str, &str)], request: &Parts) -> Response {
     match answer(app, mounted, path, request).await {
         Ok(answer) => answer,
-        Err(error) => fault(mounted, error, &request.headers),
+        Err(error) => shaped(mounted.vendor, error, &request.headers),
     }
 }
 
@@ -212,10 +212,6 @@ pub(crate) fn early(error: ApiError, headers: &HeaderMap, uri: &Uri) -> Response
         Some(vendor) => shaped(vendor, error, headers),
         None => error.into_response(),
     }
-}
-
-fn fault(mounted: &Mounted, error: ApiError, headers: &HeaderMap) -> Response {
-    shaped(mounted.vendor, error, headers)
 }
 
 fn shaped(vendor: &Vendor, error: ApiError, headers: &HeaderMap) -> Response {

@@ -11,9 +11,8 @@ use serde_json::value::RawValue;
 
 use super::answer::{detail, invalid, invalid_in};
 use super::config::{Config, Declared};
-use super::item::content;
 use super::query::Paging;
-use crate::sent::{Fault, Fields, FromSent, Sent};
+use crate::sent::{Fault, Fields, FromSent, Sent, content};
 use crate::vendor::text;
 use crate::{Answer, Call, Fates, Parsed, Refusal};
 

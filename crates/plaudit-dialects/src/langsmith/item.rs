@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::raw::SECRETS;
-use crate::sent::{Fault, Fields, FromSent};
+use crate::sent::{Fault, Fields, FromSent, content};
 
 /// What one feedback says, before it is known to make sense.
 #[derive(Default)]
@@ -230,11 +230,4 @@ pub(super) fn object<'de, A: MapAccess<'de>>(
         return Ok(None);
     }
     Ok(raw)
-}
-
-pub(super) fn content<T>(edit: Edit<T>) -> Option<T> {
-    match edit {
-        Edit::Set(content) => Some(content),
-        Edit::Keep | Edit::Clear => None,
-    }
 }

@@ -14,14 +14,14 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::PRESIGNED;
 use super::answer::{detail, invalid, invalid_in, noted};
-use super::item::{Id, Item, SentSource, Time, content, object, score};
+use super::item::{Id, Item, SentSource, Time, object, score};
 use super::metadata::{named, string};
 use super::put::Put;
 use super::take::path_id;
 use super::tokens::{no_tokens, terms};
 use crate::page;
 use crate::public::{self, OPEN};
-use crate::sent::{Fault, Fields, FromSent, Sent};
+use crate::sent::{Fault, Fields, FromSent, Sent, content};
 use crate::vendor::text;
 use crate::{Answer, Call, Fates, Parsed, Refusal, Search, Stored, Token};
 

@@ -20,10 +20,10 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::answer::{at, detail, invalid};
-use super::item::{Id, Time, content};
+use super::item::{Id, Time};
 use super::put::check;
 use super::{PRESIGNED, config};
-use crate::sent::{Fault, Fields, FromSent, Sent};
+use crate::sent::{Fault, Fields, FromSent, Sent, content};
 use crate::token::{self, MAX_LIFETIME};
 use crate::vendor::text;
 use crate::{Call, Parsed, Refusal, Token, TokenKey};

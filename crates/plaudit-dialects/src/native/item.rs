@@ -84,20 +84,14 @@ impl<'a> Item<'a> {
             content.score = Edit::Keep;
             follow_value(&mut content);
         }
-        let own = match (self.id, &self.one_per_rater) {
-            (Edit::Set(id), _) => Some(id),
-            (_, Edit::Set(true)) => {
-                let rater = content.rater.as_set();
-                let rater = rater.ok_or_else(|| FieldError::missing("rater"))?;
-                Some(identity::one_per_rater(
-                    call.project,
-                    &trace_id,
-                    &metric,
-                    rater,
-                ))
-            }
-            _ => None,
-        };
+        let rater = content.rater.as_set();
+        let own = own_id(
+            call,
+            self.id,
+            &self.one_per_rater,
+            (&trace_id, &metric),
+            rater,
+        )?;
         let named = call.name_put(index, own, self.modified_at.as_set().copied());
         let mut feedback = Feedback::new(named.id, trace_id, metric);
         content.apply(&mut feedback);
@@ -137,6 +131,27 @@ impl<'a> Item<'a> {
             Some((field, _)) => Err(not_here(field)),
             None => Ok(()),
         }
+    }
+}
+
+/// The id that a feedback has by what is said: the client's own, or that of its
+/// rater's one opinion `on` a trace and metric; `None` when it gets another.
+pub(super) fn own_id(
+    call: &Call<'_>,
+    id: Edit<Uuid>,
+    one_per_rater: &Edit<bool>,
+    on: (&str, &str),
+    rater: Option<&Text<'_>>,
+) -> Result<Option<Uuid>, FieldError> {
+    match (id, one_per_rater) {
+        (Edit::Set(id), _) => Ok(Some(id)),
+        (_, Edit::Set(true)) => {
+            let rater = rater.ok_or_else(|| FieldError::missing("rater"))?;
+            let (trace_id, metric) = on;
+            let id = identity::one_per_rater(call.project, trace_id, metric, rater);
+            Ok(Some(id))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::json;
 use super::token::no_tokens;
 use crate::page::{self, Question};
 use crate::public::{self, OPEN};
-use crate::sent::{Fault, Fields, FromSent, Sent};
+use crate::sent::{Fault, Fields, FromSent, Sent, content};
 use crate::vendor::text;
 use crate::{Answer, Call, Delivery, Fates, Parsed, Refusal, Refused, Token};
 
@@ -241,23 +241,16 @@ impl<'de> FromSent<'de> for Said<'de> {
         let mut fields = Fields::new(map);
         while let Some(name) = fields.next()? {
             match name.as_str() {
-                "value" => said.value = set(fields.value()?),
-                "score" => said.score = set(fields.number("score")?),
-                "comment" => said.comment = set(fields.read("comment")?),
-                "correction" => said.correction = set(fields.json()?),
-                "metadata" => said.metadata = set(fields.object("metadata")?),
+                "value" => said.value = content(fields.value()?),
+                "score" => said.score = content(fields.number("score")?),
+                "comment" => said.comment = content(fields.read("comment")?),
+                "correction" => said.correction = content(fields.json()?),
+                "metadata" => said.metadata = content(fields.object("metadata")?),
                 name => fields.unknown("", name)?,
             }
         }
         said.fault = fields.fault;
         Ok(Ok(said))
-    }
-}
-
-fn set<T>(edit: Edit<T>) -> Option<T> {
-    match edit {
-        Edit::Set(content) => Some(content),
-        Edit::Keep | Edit::Clear => None,
     }
 }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 use plaudit_event::{
-    Dialect, Edit, Feedback, FieldError, ItemCode, Micros, Operation, Target, Text, identity,
+    Dialect, Edit, Feedback, FieldError, ItemCode, Micros, Operation, Target, Text,
 };
 use serde::de::MapAccess;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::item::required;
+use super::item::{own_id, required};
 use super::redeem::error;
 use crate::sent::{Fault, Fields, FromSent, Sent};
 use crate::token::{self, MAX_LIFETIME};
@@ -77,19 +77,13 @@ impl<'a> Grant<'a> {
         let trace_id = required(self.trace_id, "trace_id")?;
         let metric = required(self.metric, "metric")?;
         let rater = self.rater.as_set().filter(|rater| !rater.is_empty());
-        let own = match (self.id, &self.one_per_rater) {
-            (Edit::Set(id), _) => Some(id),
-            (_, Edit::Set(true)) => {
-                let rater = rater.ok_or_else(|| FieldError::missing("rater"))?;
-                Some(identity::one_per_rater(
-                    call.project,
-                    &trace_id,
-                    &metric,
-                    rater,
-                ))
-            }
-            _ => None,
-        };
+        let own = own_id(
+            call,
+            self.id,
+            &self.one_per_rater,
+            (&trace_id, &metric),
+            rater,
+        )?;
         let expires_at = expiry(call.received_at, &self.expires_in, &self.expires_at)?;
         // What a use will be held to: the token is refused rather than its use.
         let mut feedback = Feedback::new(call.name_put(0, own, None).id, trace_id, metric);

@@ -5,7 +5,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess};
 use serde_json::value::RawValue;
 
 use crate::raw::SECRETS;
-use crate::sent::{Fault, Fields, FromSent, Sent};
+use crate::sent::{Fault, Fields, FromSent, Sent, content};
 
 /// One feedback, or what the JavaScript client makes of an array of them.
 ///
@@ -91,12 +91,5 @@ impl<'de> Deserialize<'de> for Item<'de> {
                 ..Self::default()
             },
         })
-    }
-}
-
-fn content<T>(edit: Edit<T>) -> Option<T> {
-    match edit {
-        Edit::Set(content) => Some(content),
-        Edit::Keep | Edit::Clear => None,
     }
 }
