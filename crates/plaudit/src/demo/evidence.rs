@@ -1,7 +1,6 @@
 //! What can be read after a demo, from both ends: the query API, and ClickHouse.
 //!
-//! ClickHouse is asked over plain HTTP and not through `plaudit-store`, as somebody
-//! would who believes neither: the view `feedback_current` is public.
+//! ClickHouse is asked by a [`Witness`], which believes neither.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Sent;
 use crate::load::{Report, Tally};
+use crate::witness::Witness;
 
 /// Everything that was read back.
 pub(super) struct Evidence {
@@ -40,11 +40,6 @@ pub(super) struct Stored {
     pub(super) weighted_mean: Option<f64>,
 }
 
-struct Clickhouse<'a> {
-    http: reqwest::Client,
-    config: &'a ClickhouseConfig,
-}
-
 const BY_METRIC: &str = "SELECT metric, count() AS count, uniqExact(id) AS ids, \
      avg(score) AS mean, if(isNull(mean), NULL, avgWeighted(assumeNotNull(score), weight)) \
      AS weighted_mean FROM feedback_current GROUP BY metric FORMAT JSONEachRow";
@@ -63,8 +58,8 @@ impl Evidence {
         config: &ClickhouseConfig,
         sent: &Sent,
     ) -> anyhow::Result<Self> {
-        let clickhouse = Clickhouse::new(config)?;
-        let stored = clickhouse.settled(sent.report.accepted).await?;
+        let clickhouse = Witness::new(config)?;
+        let stored = settled(&clickhouse, sent.report.accepted).await?;
         let mut told = BTreeMap::new();
         for metric in api.metrics().await.context("read the metrics")? {
             let summary = api.metric(&metric.metric).await.context("read a metric")?;
@@ -198,46 +193,19 @@ fn acknowledged(files: &[PathBuf]) -> anyhow::Result<BTreeSet<String>> {
     Ok(ids)
 }
 
-// === impl Clickhouse ===
-
-impl<'a> Clickhouse<'a> {
-    fn new(config: &'a ClickhouseConfig) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().build();
-        let http = http.context("set up an HTTP client")?;
-        Ok(Self { http, config })
-    }
-
-    /// The metrics, once they have `count` feedbacks together.
-    async fn settled(&self, count: u64) -> anyhow::Result<Vec<Stored>> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let rows = self.query(BY_METRIC).await?;
-            let rows: Result<Vec<Stored>, _> = rows.lines().map(serde_json::from_str).collect();
-            let rows = rows.context("read what ClickHouse counts")?;
-            // A shortfall is shown and said, after everything else.
-            let stored: u64 = rows.iter().map(|row| row.count).sum();
-            if stored >= count || Instant::now() >= deadline {
-                return Ok(rows);
-            }
-            sleep(PAUSE).await;
+/// The metrics, once they have `count` feedbacks together.
+async fn settled(clickhouse: &Witness, count: u64) -> anyhow::Result<Vec<Stored>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let rows = clickhouse.query(BY_METRIC).await?;
+        let rows: Result<Vec<Stored>, _> = rows.lines().map(serde_json::from_str).collect();
+        let rows = rows.context("read what ClickHouse counts")?;
+        // A shortfall is shown and said, after everything else.
+        let stored: u64 = rows.iter().map(|row| row.count).sum();
+        if stored >= count || Instant::now() >= deadline {
+            return Ok(rows);
         }
-    }
-
-    async fn query(&self, sql: &'static str) -> anyhow::Result<String> {
-        let request = self
-            .http
-            .post(&self.config.url)
-            .header("x-clickhouse-user", &self.config.user)
-            .header("x-clickhouse-key", self.config.password.expose())
-            .header("x-clickhouse-database", &self.config.database)
-            .body(sql);
-        let response = request.send().await.context("ask ClickHouse")?;
-        let status = response.status();
-        let body = response.text().await.context("read ClickHouse's answer")?;
-        if !status.is_success() {
-            bail!("ClickHouse answers {status}: {}", body.trim());
-        }
-        Ok(body)
+        sleep(PAUSE).await;
     }
 }
 
