@@ -14,6 +14,7 @@ pub mod load;
 pub mod migrate;
 mod moment;
 pub mod parts;
+pub mod plan;
 pub mod rebuild;
 pub mod services;
 pub mod standalone;
