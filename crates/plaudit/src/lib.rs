@@ -9,6 +9,7 @@ pub mod config;
 mod console;
 pub mod dead;
 pub mod demo;
+mod descriptors;
 pub mod load;
 pub mod migrate;
 mod moment;
