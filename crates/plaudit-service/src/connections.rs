@@ -93,20 +93,20 @@ impl HttpServer {
     pub async fn accept(&mut self, listener: &TcpListener) {
         let mut is_failing = false;
         loop {
-            let Some((place, is_served)) = self.place().await else {
-                return;
-            };
-            let accepted = loop {
-                tokio::select! {
-                    accepted = listener.accept() => break accepted,
-                    Some(ended) = self.tasks.join_next() => settle(ended),
+            self.count();
+            // While the doorstep is full too, the next ones wait in the system's queue.
+            let is_open = self.places.available_permits() + self.doorstep.available_permits() > 0;
+            let accepted = tokio::select! {
+                accepted = listener.accept(), if is_open => accepted,
+                Some(ended) = self.tasks.join_next() => {
+                    settle(ended);
+                    continue;
                 }
-                self.count();
             };
             match accepted {
                 Ok((stream, _)) => {
                     is_failing = false;
-                    self.take(stream, place, is_served);
+                    self.take(stream);
                 }
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
@@ -116,7 +116,6 @@ impl HttpServer {
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
-            self.count();
         }
     }
 
@@ -136,31 +135,16 @@ impl HttpServer {
         self.open.set(0.0);
     }
 
-    /// A place for the next connection, and whether it is one to be served at.
-    async fn place(&mut self) -> Option<(OwnedSemaphorePermit, bool)> {
-        loop {
-            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-                return Some((place, true));
-            }
-            tokio::select! {
-                // The semaphores are never closed.
-                place = Arc::clone(&self.places).acquire_owned() => return Some((place.ok()?, true)),
-                place = Arc::clone(&self.doorstep).acquire_owned() => return Some((place.ok()?, false)),
-                Some(ended) = self.tasks.join_next() => settle(ended),
-            }
-        }
-    }
-
-    fn take(&mut self, stream: TcpStream, place: OwnedSemaphorePermit, is_served: bool) {
+    fn take(&mut self, stream: TcpStream) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot send small answers at once");
         }
         let inbound = Arc::<Inbound>::default();
         let socket = Socket::new(stream, self.write_timeout, Arc::clone(&inbound));
         let socket = TokioIo::new(socket);
-        if is_served {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             self.serve(socket, inbound, place);
-        } else {
+        } else if let Ok(place) = Arc::clone(&self.doorstep).try_acquire_owned() {
             self.turn_away(socket, place);
         }
     }
