@@ -104,11 +104,6 @@ impl Process {
         })
     }
 
-    /// Where the engine of `standalone` answers.
-    pub fn clickhouse_url(&self) -> &str {
-        &self.clickhouse_url
-    }
-
     /// A database of the engine of `standalone`.
     pub fn database(&self, name: &str) -> Database {
         Database::new(&self.clickhouse_url, name)
