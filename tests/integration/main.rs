@@ -10,9 +10,11 @@
 
 mod bad_input;
 mod dead;
+mod drain;
 mod events;
 mod expired;
 mod failures;
+mod hostile;
 mod kafka;
 mod keys;
 mod native;

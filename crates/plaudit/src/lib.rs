@@ -9,6 +9,7 @@ pub mod config;
 mod console;
 pub mod dead;
 pub mod demo;
+mod descriptors;
 pub mod drill;
 pub mod load;
 pub mod migrate;
