@@ -11,6 +11,7 @@
 mod bad_input;
 mod dead;
 mod drain;
+mod drill;
 mod events;
 mod expired;
 mod failures;
