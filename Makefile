@@ -11,7 +11,7 @@ PLAUDIT = $(BUILT)/plaudit
 export RUST_TEST_THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up standalone test lint build suites fuzz bench-dialects clean distclean tools
+.PHONY: help demo up standalone test lint build suites model fuzz bench-dialects clean distclean tools
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ suites: ## All tests: units, goldens, integration, the vendors' own clients
 	@# Not `cargo run`: it would resolve features without the tests and compile all again.
 	@$(BUILT)/with-backend \
 		$(CARGO) test --locked --workspace --no-fail-fast
+
+model: ## The model of the sink's protocol with one more thing that goes wrong, for minutes
+	@PLAUDIT_MODEL=long $(CARGO) test --locked --package plaudit-model -- --nocapture --test-threads 1
 
 fuzz: ## Random requests to every dialect and to the multipart reader, for minutes
 	@PROPTEST_CASES=$${PROPTEST_CASES:-200000} $(CARGO) test --locked --release \
