@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::member::Member;
 use super::ports::Listener;
-use super::stack::{Member, Stack, UpError, UpOptions};
+use super::stack::{Stack, UpError, UpOptions};
 use crate::console::{print, say};
 
 /// Ctrl-C and SIGTERM, as often as they come.

@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::child::pid_file;
 use super::lock::DirectoryLock;
+use super::member::Member;
 use super::probe::Probe;
-use super::stack::{Member, log_path};
+use super::stack::log_path;
 use crate::config::{Setting, Sources};
 
 /// A running stack.

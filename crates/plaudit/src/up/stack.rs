@@ -1,14 +1,12 @@
 //! The local stack: what is started, in which order, told what.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plaudit_service::Secret;
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::broker::{Broker, BrokerError};
@@ -16,30 +14,14 @@ use super::child::ChildSpec;
 use super::found::Described;
 use super::keeper::{CannotLive, Keeper, Patience};
 use super::lock::{DirectoryLock, LockError};
+use super::member::Member;
 use super::ports::{Listener, PortError, Ports};
 use super::probe::{NotReady, Probe};
 use super::tether::Tether;
 use crate::config::{Setting, Sources};
 use crate::console::say;
 use crate::parts::{self, PartError};
-use crate::{services, token_secret};
-
-/// A part or a service of the local stack.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Member {
-    /// Apache Kafka, a JVM.
-    Kafka,
-    /// The ClickHouse engine.
-    Clickhouse,
-    /// Takes feedback.
-    Intake,
-    /// Stores it.
-    Sink,
-    /// Answers questions about it.
-    Query,
-}
+use crate::token_secret;
 
 /// What the stack is made of and where.
 #[derive(Clone, Debug)]
@@ -108,53 +90,6 @@ pub struct Stack {
 const LEFT_BEHIND_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a child may take to become ready: a JVM on a busy machine, a large log.
 const READY_PATIENCE: Duration = Duration::from_secs(90);
-
-impl Member {
-    /// All of them, in the order of starting, which is the reverse of stopping.
-    pub const ALL: [Self; 5] = [
-        Self::Kafka,
-        Self::Clickhouse,
-        Self::Sink,
-        Self::Query,
-        Self::Intake,
-    ];
-
-    /// Its name in messages, in `--only`, and as a subcommand.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kafka => "kafka",
-            Self::Clickhouse => "clickhouse",
-            Self::Intake => "intake",
-            Self::Sink => "sink",
-            Self::Query => "query",
-        }
-    }
-
-    fn listeners(self) -> &'static [Listener] {
-        match self {
-            Self::Kafka => &[Listener::Kafka, Listener::KafkaController],
-            Self::Clickhouse => &[Listener::Clickhouse],
-            Self::Intake => &[Listener::Intake, Listener::IntakeMetrics],
-            Self::Sink => &[Listener::SinkMetrics],
-            Self::Query => &[Listener::Query, Listener::QueryMetrics],
-        }
-    }
-
-    /// How long it may take to stop: what is in flight is carried to its end.
-    fn grace(self) -> Duration {
-        match self {
-            // A little more than they give themselves.
-            Self::Intake | Self::Query | Self::Sink => services::GRACE + Duration::from_secs(5),
-            Self::Clickhouse | Self::Kafka => Duration::from_secs(20),
-        }
-    }
-}
-
-impl fmt::Display for Member {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 impl Stack {
     /// Claims directory and ports and fetches what is missing. Starts nothing yet.
