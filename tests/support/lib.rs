@@ -13,7 +13,7 @@ mod stack;
 mod wait;
 
 pub use api::{Answer, Api};
-pub use backend::{Backend, RunningBackend, backend, binary, repository};
+pub use backend::{Backend, RunningBackend, backend, binary, repository, scratch_directory};
 pub use process::{Process, command, own_names, tool};
 pub use proxy::Proxy;
 pub use sql::Database;
