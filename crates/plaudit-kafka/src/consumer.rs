@@ -204,7 +204,7 @@ impl GroupConsumer {
     /// Commits, for each partition, the next offset to read, and waits for the answer.
     ///
     /// Usually a millisecond or two; while the coordinator is away up to the
-    /// session timeout (45 s).
+    /// session timeout (10 s).
     ///
     /// # Errors
     /// When the partitions have gone to another member, or Kafka is away.

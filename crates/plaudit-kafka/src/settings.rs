@@ -224,9 +224,6 @@ const CONSUMER: &[(&str, &str)] = &[
     // a fifth of the rate.
     ("fetch.queue.backoff.ms", "5"),
     ("max.poll.interval.ms", "300000"),
-    // A sink that was killed keeps its partitions for this long. The heartbeats come
-    // from a thread of their own, so a busy sink does not miss it.
-    ("session.timeout.ms", "10000"),
     // One queue for all partitions, and what a fetch may add to it: together with
     // librdkafka's own about 40 MiB at most. More makes it no faster.
     ("queued.max.messages.kbytes", "8192"),
@@ -313,7 +310,10 @@ pub(crate) fn client_config(config: &KafkaConfig, role: Role) -> Result<ClientCo
             if config.properties.get("group.protocol") != Some("consumer") {
                 // With the newer protocol these two are the broker's to decide.
                 client.set("partition.assignment.strategy", "cooperative-sticky");
-                client.set("session.timeout.ms", "45000");
+                // A sink that was killed keeps its partitions for this long. The
+                // heartbeats come from a thread of their own, so a busy sink does not
+                // miss it.
+                client.set("session.timeout.ms", "10000");
             }
         }
         Role::Reader => {
@@ -464,6 +464,18 @@ mod tests {
                 "{role:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_killed_sink_keeps_its_partitions_for_ten_seconds_unless_told_otherwise() {
+        let session = |properties: &[(&str, &str)]| {
+            let client = client_config(&with(properties), Role::Consumer).unwrap();
+            client.get("session.timeout.ms").map(str::to_owned)
+        };
+        assert_eq!(session(&[]).as_deref(), Some("10000"));
+        let told = session(&[("session.timeout.ms", "6000")]);
+        assert_eq!(told.as_deref(), Some("6000"));
+        assert_eq!(session(&[("group.protocol", "consumer")]), None);
     }
 
     #[test]

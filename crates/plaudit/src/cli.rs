@@ -15,7 +15,9 @@ use plaudit_service::{Keyring, LogFormat, init_logging};
 
 use crate::config::{Config, Sources};
 use crate::console::{print, say};
-use crate::{clickhouse, dead, demo, load, migrate, rebuild, services, standalone, up, verify};
+use crate::{
+    clickhouse, dead, demo, drill, load, migrate, rebuild, services, standalone, up, verify,
+};
 use arguments::{Command, ConfigCommand, CreateKey, KeysCommand};
 
 /// Runs the command line of this process.
@@ -69,6 +71,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Load(options) => runtime()?.block_on(load::run(options))?,
         Command::Demo(options) => runtime()?.block_on(demo::run(options, sources))?,
+        Command::Drill(options) => runtime()?.block_on(drill::run(options, &sources))?,
         Command::Version => print(format_args!("plaudit {}", env!("CARGO_PKG_VERSION"))),
         Command::Tethered(arguments) => {
             match up::become_tethered(arguments.parent, &arguments.program, &arguments.arguments)? {}

@@ -13,6 +13,7 @@
 mod broker;
 mod child;
 mod command;
+mod found;
 mod keeper;
 mod lock;
 mod ports;
@@ -23,6 +24,7 @@ mod tether;
 pub use broker::{Broker, BrokerError, Seat, new_cluster_id};
 pub use child::{Child, ChildSpec, Stopped};
 pub use command::run;
+pub use found::Found;
 pub use keeper::{CannotLive, Keeper, Patience};
 pub use lock::{DirectoryLock, LockError};
 pub use ports::{Listener, PortChoice, PortError, Ports};

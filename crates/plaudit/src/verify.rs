@@ -59,6 +59,18 @@ pub struct VerifyOptions {
     deep: bool,
 }
 
+impl VerifyOptions {
+    /// All of the topic, record by record, with one file of receipts.
+    pub(crate) fn deep(receipts: PathBuf) -> Self {
+        Self {
+            from: None,
+            to: None,
+            receipts: vec![receipts],
+            deep: true,
+        }
+    }
+}
+
 /// What is asked, and of whom.
 struct Verify {
     kafka: KafkaConfig,

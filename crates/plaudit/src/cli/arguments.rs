@@ -12,6 +12,7 @@ use crate::clickhouse::ClickhouseOptions;
 use crate::config::{Setting, Sources};
 use crate::dead::DeadCommand;
 use crate::demo::DemoOptions;
+use crate::drill::DrillOptions;
 use crate::load::LoadOptions;
 use crate::rebuild::RebuildOptions;
 use crate::up::{Member, PortChoice, Ports, UpOptions};
@@ -74,6 +75,9 @@ pub(super) enum Command {
     Load(LoadOptions),
     /// Show the whole path once, on real parts, and whether it agrees
     Demo(DemoOptions),
+    /// Break a running `plaudit up` on purpose, and count what that cost; ends with 1 if
+    /// something is lost or seen twice
+    Drill(DrillOptions),
     /// Print the version
     Version,
     /// Become a program that gets SIGTERM when its parent is gone

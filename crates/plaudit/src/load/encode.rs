@@ -47,6 +47,11 @@ pub(crate) fn trace_id(run: u64, trace: u32) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
+/// What the ids of all traces of a run begin with.
+pub(crate) fn trace_prefix(run: u64) -> String {
+    format!("trace-{:08x}-", run >> 32)
+}
+
 fn native(body: &mut Vec<u8>, event: &Event, run: u64, now: &str) {
     body.extend_from_slice(br#"{"id":""#);
     body.extend_from_slice(

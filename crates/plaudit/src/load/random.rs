@@ -4,6 +4,8 @@
 //! A crate's generator may change between versions, and then a seed would no longer
 //! name the same events.
 
+use std::time::Duration;
+
 /// A stream of numbers.
 pub(crate) struct Random(u64);
 
@@ -27,6 +29,11 @@ impl Random {
         // The high half of the product: no division, and the bias is below 2^-32.
         let product = (self.next() >> 32) * u64::from(bound);
         u32::try_from(product >> 32).unwrap_or(0)
+    }
+
+    /// A time below `bound`.
+    pub(crate) fn below_duration(&mut self, bound: Duration) -> Duration {
+        bound * self.below(1000) / 1000
     }
 
     /// True in `percent` of a hundred cases.

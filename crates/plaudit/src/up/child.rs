@@ -12,7 +12,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -85,6 +85,7 @@ impl Child {
             .and_then(|id| i32::try_from(id).ok())
             .map(Pid::from_raw)
             .ok_or_else(|| io::Error::other("the child has no pid"))?;
+        fs::write(pid_file(&spec.log), pid.to_string())?;
         Ok(Self {
             spec,
             process,
@@ -110,6 +111,7 @@ impl Child {
     /// When the system does not say how it ended.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.process.wait().await?;
+        fs::remove_file(pid_file(&self.spec.log)).ok();
         // A grandchild that lives on would hold the child's ports.
         self.signal_group(Signal::SIGKILL);
         Ok(status)
@@ -176,6 +178,11 @@ pub enum Stopped {
     Killed,
 }
 
+/// The file that has the child's pid while it lives, beside its log.
+pub(super) fn pid_file(log: &Path) -> PathBuf {
+    log.with_extension("pid")
+}
+
 fn open_log(spec: &ChildSpec) -> io::Result<(File, u64)> {
     if let Some(directory) = spec.log.parent() {
         fs::create_dir_all(directory)?;
@@ -233,7 +240,10 @@ mod tests {
         let script = "trap 'echo asked; exit 7' TERM; echo up; while :; do sleep 0.01; done";
         let mut child = Child::start(shell(&directory, script)).await.unwrap();
         started(&child).await;
+        let pid = fs::read_to_string(pid_file(&directory.path().join("logs/shell.log")));
+        assert_eq!(pid.unwrap(), child.pid().to_string());
         let stopped = child.stop(Duration::from_secs(60)).await.unwrap();
+        assert!(!pid_file(&directory.path().join("logs/shell.log")).exists());
         let Stopped::Ended(status) = stopped else {
             panic!("killed");
         };

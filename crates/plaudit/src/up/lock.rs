@@ -84,6 +84,27 @@ impl DirectoryLock {
         Ok(lock)
     }
 
+    /// Whether somebody holds the claim at this moment.
+    ///
+    /// # Errors
+    ///
+    /// When the lock file cannot be looked at; a directory that has none is not held.
+    pub fn is_held(directory: &Path) -> Result<bool, LockError> {
+        let tried = match File::open(directory.join("up.lock")) {
+            Ok(file) => file.try_lock_shared(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => Err(TryLockError::Error(error)),
+        };
+        match tried {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(LockError::Io {
+                directory: directory.display().to_string(),
+                source,
+            }),
+        }
+    }
+
     /// Whether the last holder went without releasing: it was killed, and its children
     /// may still be on their way out.
     pub fn left_behind(&self) -> bool {
@@ -119,7 +140,9 @@ mod tests {
             .to_string();
         let pid = format!("pid {}", std::process::id());
         assert!(error.contains(&pid), "{error}");
+        assert!(DirectoryLock::is_held(directory.path()).unwrap());
         first.release().unwrap();
+        assert!(!DirectoryLock::is_held(directory.path()).unwrap());
         assert!(
             !DirectoryLock::claim(directory.path())
                 .unwrap()

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plaudit_service::Secret;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::broker::{Broker, BrokerError};
 use super::child::ChildSpec;
+use super::found::Described;
 use super::keeper::{CannotLive, Keeper, Patience};
 use super::lock::{DirectoryLock, LockError};
 use super::ports::{Listener, PortError, Ports};
@@ -23,7 +25,8 @@ use crate::parts::{self, PartError};
 use crate::{services, token_secret};
 
 /// A part or a service of the local stack.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Member {
     /// Apache Kafka, a JVM.
@@ -161,6 +164,7 @@ impl Stack {
     /// Whatever would keep the stack from starting, as far as it can be known before.
     pub async fn prepare(mut options: UpOptions) -> Result<Self, UpError> {
         let lock = DirectoryLock::claim(&options.directory)?;
+        Described::remove(&options.directory);
         match Self::prepare_parts(&mut options, lock.left_behind()).await {
             Ok((broker, token_secret)) => Ok(Self {
                 options,
@@ -265,7 +269,7 @@ impl Stack {
             .filter(|service| self.has(*service))
             .collect();
         if services.is_empty() {
-            return Ok(());
+            return self.describe();
         }
         let sources = self.options.sources.with(self.settings());
         let migrated = async {
@@ -281,7 +285,7 @@ impl Stack {
         for service in services {
             self.ready(service).await?;
         }
-        Ok(())
+        self.describe()
     }
 
     /// Waits until a child turns out to be unable to live. Cancel safe.
@@ -291,6 +295,7 @@ impl Stack {
 
     /// Stops everything in order and gives the directory up.
     pub async fn stop(mut self) {
+        Described::remove(&self.options.directory);
         self.keeper.stop().await;
         released(self.lock);
     }
@@ -330,6 +335,31 @@ impl Stack {
     /// The base URL of a listener that speaks HTTP.
     pub fn url(&self, listener: Listener) -> String {
         format!("http://{}", self.options.ports.address(listener))
+    }
+
+    /// Writes down where everything is, for tools beside it.
+    fn describe(&self) -> Result<(), UpError> {
+        let UpOptions {
+            directory,
+            members,
+            sources,
+            ..
+        } = &self.options;
+        let settings = sources.settings.iter().cloned().chain(self.settings());
+        let file = sources.file.as_ref().map(std::path::absolute).transpose();
+        let members = members.iter().map(|member| (*member, self.probe(*member)));
+        let written = file.and_then(|file| {
+            let described = Described {
+                file,
+                settings: settings.map(|setting| setting.to_argument()).collect(),
+                members: members.collect(),
+            };
+            described.write(directory)
+        });
+        written.map_err(|source| UpError::Directory {
+            path: directory.clone(),
+            source,
+        })
     }
 
     async fn ready(&mut self, member: Member) -> Result<(), UpError> {
@@ -392,7 +422,12 @@ impl Stack {
         let settings = self.options.sources.settings.iter().cloned();
         let settings = settings
             .chain(self.settings())
-            .chain([Setting::new("observe.listen", metrics)]);
+            .chain([Setting::new("observe.listen", metrics)])
+            .chain(
+                (service == Member::Sink)
+                    .then(|| self.membership())
+                    .flatten(),
+            );
         for setting in settings {
             arguments.extend(["--set".into(), setting.to_argument().into()]);
         }
@@ -403,6 +438,15 @@ impl Stack {
             spec.environment.push((variable, secret.clone()));
         }
         spec
+    }
+
+    /// The sink's name in its group, unless it has one: under it, the next life takes the
+    /// partitions over at once, where the group would wait for the session of the last
+    /// one to end.
+    fn membership(&self) -> Option<Setting> {
+        const KEY: &str = "kafka.properties.group.instance.id";
+        let own = !self.options.sources.gives(KEY);
+        own.then(|| Setting::new(KEY, "plaudit-up"))
     }
 
     fn own(&self, member: Member, arguments: Vec<OsString>) -> ChildSpec {
@@ -431,7 +475,7 @@ fn released(lock: DirectoryLock) {
     }
 }
 
-fn log_path(directory: &Path, name: &str) -> PathBuf {
+pub(super) fn log_path(directory: &Path, name: &str) -> PathBuf {
     directory.join("logs").join(format!("{name}.log"))
 }
 
