@@ -1,7 +1,10 @@
 //! The cases, by name.
 
+mod engine;
 mod freezes;
 mod kills;
+mod steps;
+mod topic;
 
 use std::pin::Pin;
 
@@ -21,7 +24,13 @@ pub(crate) struct Case {
 pub(crate) type Running<'s> = Pin<Box<dyn Future<Output = Result<Row>> + 's>>;
 
 /// All of them, in the order in which they run.
-pub(crate) const ALL: &[&[Case]] = &[kills::CASES, freezes::CASES];
+pub(crate) const ALL: &[&[Case]] = &[
+    kills::CASES,
+    freezes::CASES,
+    engine::CASES,
+    steps::CASES,
+    topic::CASES,
+];
 
 /// A case of an `async fn(&mut Stage) -> Result<Row>`.
 macro_rules! case {

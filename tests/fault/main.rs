@@ -20,6 +20,7 @@ mod random;
 mod report;
 mod scene;
 mod site;
+mod tap;
 
 use std::process::ExitCode;
 

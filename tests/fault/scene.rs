@@ -1,18 +1,21 @@
 //! One case's services and load, on topics, a group and a database of its own; and the
 //! judgement at its end.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use plaudit::drill::{Count, Line, Oracle};
+use anyhow::{Context, Result, bail, ensure};
+use plaudit::drill::{Count, Line, Oracle, Sent};
 use plaudit::load::Report;
 use plaudit::up::{ChildSpec, Probe, Tether};
-use plaudit_kafka::{Admin, KafkaConfig};
+use plaudit_event::{Outcome, Receipt};
+use plaudit_kafka::{Admin, ConfirmingProducer, Delivery, KafkaConfig, Record};
 use plaudit_store::ClickhouseConfig;
 use support::{Database, binary, command, wait_until};
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use crate::edits::Edits;
 use crate::load::Load;
@@ -75,17 +78,13 @@ pub(crate) struct Scene<'s> {
     intake_urls: Vec<String>,
     load: Option<Load>,
     edits: Option<Edits>,
-    /// What counts what the load sent, in place of `load`, once that has ended.
     fault_ended: Option<Instant>,
     notes: Vec<String>,
 }
 
-/// What a case makes of some records, exactly.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Expected {
-    pub(crate) dead: u64,
-    pub(crate) expired: u64,
-}
+/// What must become of an acknowledged event that is not to be seen: of its id and
+/// receipt, `None` where it is to be seen.
+pub(crate) type Fate<'f> = dyn Fn(Uuid, &Receipt) -> Option<Outcome> + 'f;
 
 /// A case that held.
 #[derive(Debug)]
@@ -196,6 +195,7 @@ impl<'s> Scene<'s> {
             ("clickhouse.database", own.clone()),
             ("sink.batch.max_age", "200ms".to_owned()),
             ("auth.mode", "open".to_owned()),
+            ("sink.retry.max", form.pick("1s", "10s").to_owned()),
         ];
         settings.extend(options.settings.iter().cloned());
         let mut scene = Self {
@@ -353,6 +353,32 @@ impl Scene<'_> {
         self.fault_ended = Some(Instant::now());
     }
 
+    /// What the group has committed, by partition.
+    pub(crate) async fn committed(&self) -> Result<BTreeMap<i32, i64>> {
+        let committed = self.admin.committed(ASK).await?.into_iter();
+        Ok(committed
+            .filter_map(|(partition, next)| Some((partition, next?)))
+            .collect())
+    }
+
+    /// Deletes the records of a partition before an offset, as retention does.
+    pub(crate) async fn expire(&self, partition: i32, before: i64) -> Result<()> {
+        Ok(self
+            .admin
+            .delete_before(&[(partition, before)], ASK)
+            .await?)
+    }
+
+    /// Writes a record past the intake. Returns where it is.
+    pub(crate) async fn write(&self, record: Record<'_>) -> Result<(i32, i64)> {
+        let producer = ConfirmingProducer::new(&self.kafka)?;
+        let deliveries = producer.send_all(&self.kafka.topic, [record]);
+        match deliveries.wait(ASK).await.as_slice() {
+            [Delivery::Confirmed { partition, offset }] => Ok((*partition, *offset)),
+            other => bail!("a record is not confirmed: {other:?}"),
+        }
+    }
+
     /// Runs a tool of the built binary; it must end well. Returns what it prints.
     pub(crate) async fn tool(&self, arguments: &[&str]) -> Result<String> {
         let output = self.try_tool(arguments).await?;
@@ -396,10 +422,9 @@ impl Scene<'_> {
 
     /// How many records there are that the group has not committed.
     pub(crate) async fn behind(&self, ends: &[(i32, i64)]) -> Result<i64> {
-        let committed = self.admin.committed(ASK).await?;
+        let committed = self.committed().await?;
         let behind = ends.iter().map(|(partition, end)| {
-            let next = committed.iter().find(|(of, _)| of == partition);
-            let next = next.and_then(|(_, next)| *next).unwrap_or(0);
+            let next = committed.get(partition).copied().unwrap_or(0);
             (end - next).max(0)
         });
         Ok(behind.sum())
@@ -449,19 +474,14 @@ impl Scene<'_> {
 impl Scene<'_> {
     /// Waits until all is well, and counts. Nothing may be lost or seen twice.
     pub(crate) async fn judge(self) -> Result<Row> {
-        self.judge_with(Expected::default()).await
+        self.judge_with(&|_, _| None).await
     }
 
-    /// The same where the case makes some records dead or expired, on purpose.
-    pub(crate) async fn judge_with(mut self, expected: Expected) -> Result<Row> {
+    /// The same where the case makes some records dead or expired, on purpose: which,
+    /// exactly.
+    pub(crate) async fn judge_with(mut self, fate: &Fate<'_>) -> Result<Row> {
         let recovered = self.recovered().await.context("recover")?;
-        let (sent, report) = match self.load.take() {
-            Some(load) => {
-                let (sent, report) = load.stop().await?;
-                (Some(sent), report)
-            }
-            None => (None, Report::default()),
-        };
+        let (sent, report) = self.end_load().await?;
         let edits = match self.edits.take() {
             Some(edits) => Some(edits.finish().await?),
             None => None,
@@ -479,13 +499,8 @@ impl Scene<'_> {
         let count = match &sent {
             Some(sent) => {
                 files.extend(sent.acked.iter().cloned());
-                let oracle = Oracle::new(&ClickhouseConfig {
-                    url: self.site.clickhouse_url(),
-                    database: self.kafka.topic.clone(),
-                    ..ClickhouseConfig::default()
-                })?;
-                let count = oracle.count(sent).await?;
-                judge_count(&count, expected)?;
+                let count = self.oracle()?.count(sent).await?;
+                judge_count(&count, &sent.acked, fate)?;
                 count
             }
             None => Count::default(),
@@ -509,6 +524,35 @@ impl Scene<'_> {
             },
             notes: self.notes,
             report,
+        })
+    }
+
+    /// Ends the load, waits until all of it is stored, and counts.
+    pub(crate) async fn count(&mut self) -> Result<Count> {
+        let (sent, _) = self.end_load().await?;
+        let sent = sent.context("there is no load")?;
+        let ends = self.ends().await?;
+        self.caught_up(&ends, PATIENCE).await?;
+        let count = self.oracle()?.count(&sent).await?;
+        judge_count(&count, &sent.acked, &|_, _| None)?;
+        Ok(count)
+    }
+
+    async fn end_load(&mut self) -> Result<(Option<Sent>, Report)> {
+        Ok(match self.load.take() {
+            Some(load) => {
+                let (sent, report) = load.stop().await?;
+                (Some(sent), report)
+            }
+            None => (None, Report::default()),
+        })
+    }
+
+    fn oracle(&self) -> Result<Oracle> {
+        Oracle::new(&ClickhouseConfig {
+            url: self.site.clickhouse_url(),
+            database: self.database.name().to_owned(),
+            ..ClickhouseConfig::default()
         })
     }
 
@@ -539,14 +583,24 @@ impl Scene<'_> {
     }
 }
 
-fn judge_count(count: &Count, expected: Expected) -> Result<()> {
+fn judge_count(count: &Count, acked: &[PathBuf], fate: &Fate<'_>) -> Result<()> {
     let problems = count.problems();
     ensure!(problems.is_empty(), "{}: {count:?}", problems.join("; "));
     ensure!(
         count.acknowledged > 0,
         "nothing was acknowledged: {count:?}"
     );
-    let Expected { dead, expired } = expected;
+    let (mut dead, mut expired) = (0, 0);
+    for file in acked {
+        for line in std::fs::read_to_string(file)?.lines() {
+            let (id, receipt) = line.split_once(' ').context("a line is `ID RECEIPT`")?;
+            match fate(id.parse()?, &receipt.parse()?) {
+                Some(Outcome::DeadLettered) => dead += 1,
+                Some(Outcome::Expired) => expired += 1,
+                _ => {}
+            }
+        }
+    }
     ensure!(
         (count.dead, count.expired) == (dead, expired),
         "{dead} dead and {expired} expired were expected: {count:?}"
