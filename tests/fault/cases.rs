@@ -1,5 +1,6 @@
 //! The cases, by name.
 
+mod disasters;
 mod engine;
 mod freezes;
 mod kills;
@@ -30,6 +31,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     engine::CASES,
     steps::CASES,
     topic::CASES,
+    disasters::CASES,
 ];
 
 /// A case of an `async fn(&mut Stage) -> Result<Row>`.

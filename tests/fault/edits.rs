@@ -35,12 +35,15 @@ pub(crate) struct Edits {
     stop: CancellationToken,
     running: JoinSet<Result<Vec<Script>>>,
     acked: PathBuf,
+    traces: String,
 }
 
 /// What a reader must see of each script's feedback.
 #[derive(Debug)]
 pub(crate) struct Expected {
     scripts: Vec<Script>,
+    /// What their traces begin with, and no others'.
+    traces: String,
     /// Every receipt, for `plaudit verify`.
     pub(crate) acked: PathBuf,
 }
@@ -94,13 +97,14 @@ impl Edits {
     pub(crate) fn start(urls: &[String], random: &mut Random, directory: &Path) -> Result<Self> {
         let stop = CancellationToken::new();
         let acked = directory.join("acked-edits");
+        let traces = format!("edit-{:08x}-", random.next() >> 32);
         let file = Arc::new(Mutex::new(File::create(&acked)?));
         let mut running = JoinSet::new();
-        for (worker, url) in (0..WORKERS).zip(urls.iter().cycle()) {
+        for (number, url) in (0..WORKERS).zip(urls.iter().cycle()) {
             let worker = Worker {
                 api: Client::builder(url).build_api().context("make a client")?,
                 random: Random::new(random.next()),
-                number: worker,
+                traces: format!("{traces}{number}-"),
                 acked: Arc::clone(&file),
             };
             running.spawn(worker.work(stop.clone()));
@@ -109,6 +113,7 @@ impl Edits {
             stop,
             running,
             acked,
+            traces,
         })
     }
 
@@ -121,6 +126,7 @@ impl Edits {
         }
         Ok(Expected {
             scripts,
+            traces: self.traces,
             acked: self.acked,
         })
     }
@@ -136,10 +142,13 @@ impl Expected {
 
     /// Whether readers see what they must.
     pub(crate) async fn check(&self, database: &Database) -> Result<()> {
-        let sql = "SELECT trace_id, value, comment FROM {db}.feedback_current \
-                   WHERE startsWith(trace_id, 'edit-')";
+        let sql = format!(
+            "SELECT trace_id, value, comment FROM {{db}}.feedback_current \
+             WHERE startsWith(trace_id, '{}')",
+            self.traces
+        );
         let mut seen: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-        for row in database.rows(sql).await? {
+        for row in database.rows(&sql).await? {
             let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
             let says = (text("value").to_owned(), text("comment").to_owned());
             seen.entry(text("trace_id").to_owned())
@@ -241,7 +250,8 @@ fn rating(number: u64) -> String {
 struct Worker {
     api: Api,
     random: Random,
-    number: usize,
+    /// What the traces of its scripts begin with.
+    traces: String,
     acked: Arc<Mutex<File>>,
 }
 
@@ -270,8 +280,7 @@ impl Worker {
 
     /// A new feedback and what is to be done to it, the last first.
     fn script(&mut self, count: usize) -> (Script, Vec<Operation>) {
-        let run = self.random.next() >> 32;
-        let trace = format!("edit-{run:08x}-{}-{count}", self.number);
+        let trace = format!("{}{count}", self.traces);
         let script = Script::new(trace, &mut self.random);
         let steps = 2 + self.random.below(5);
         if self.random.below(4) == 0 {

@@ -15,6 +15,7 @@ mod arguments;
 mod cases;
 mod edits;
 mod load;
+mod namespace;
 mod part;
 mod random;
 mod report;

@@ -527,6 +527,15 @@ impl Scene<'_> {
         })
     }
 
+    /// Ends the edits, and waits until readers see what they must.
+    pub(crate) async fn end_edits(&mut self) -> Result<()> {
+        let Some(edits) = self.edits.take() else {
+            return Ok(());
+        };
+        let edits = edits.finish().await?;
+        self.folded(&edits).await
+    }
+
     /// Ends the load, waits until all of it is stored, and counts.
     pub(crate) async fn count(&mut self) -> Result<Count> {
         let (sent, _) = self.end_load().await?;
