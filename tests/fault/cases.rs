@@ -1,5 +1,7 @@
 //! The cases, by name.
 
+mod broker;
+mod cluster;
 mod disasters;
 mod engine;
 mod freezes;
@@ -32,6 +34,8 @@ pub(crate) const ALL: &[&[Case]] = &[
     steps::CASES,
     topic::CASES,
     disasters::CASES,
+    broker::CASES,
+    cluster::CASES,
 ];
 
 /// A case of an `async fn(&mut Stage) -> Result<Row>`.

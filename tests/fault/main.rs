@@ -22,6 +22,7 @@ mod report;
 mod scene;
 mod site;
 mod tap;
+mod watch;
 
 use std::process::ExitCode;
 

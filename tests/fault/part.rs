@@ -148,15 +148,19 @@ impl Part {
 
     /// Its resident memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
-        let status = PathBuf::from(format!("/proc/{}/status", self.pid()?));
-        let status = std::fs::read_to_string(status)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next());
-        let kilobytes: u64 = kilobytes.context("no VmRSS")?.parse()?;
-        Ok(kilobytes << 10)
+        resident_bytes(&PathBuf::from(format!("/proc/{}/status", self.pid()?)))
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(Pid::from_raw(self.pid()?), signal)?)
     }
+}
+
+/// The resident memory that a file of `/proc` says, in bytes.
+pub(crate) fn resident_bytes(status: &Path) -> Result<u64> {
+    let status = std::fs::read_to_string(status)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    let kilobytes: u64 = kilobytes.context("no VmRSS")?.parse()?;
+    Ok(kilobytes << 10)
 }

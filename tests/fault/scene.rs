@@ -9,11 +9,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use plaudit::drill::{Count, Line, Oracle, Sent};
 use plaudit::load::Report;
-use plaudit::up::{ChildSpec, Probe, Tether};
+use plaudit::up::{Broker, ChildSpec, Probe, Tether};
 use plaudit_event::{Outcome, Receipt};
 use plaudit_kafka::{Admin, ConfirmingProducer, Delivery, KafkaConfig, Record};
 use plaudit_store::ClickhouseConfig;
 use support::{Database, binary, command, wait_until};
+use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -22,6 +23,7 @@ use crate::load::Load;
 use crate::part::Part;
 use crate::random::Random;
 use crate::site::{Site, free_ports};
+use crate::watch::Watch;
 
 /// What is given to every case.
 #[derive(Debug)]
@@ -79,6 +81,7 @@ pub(crate) struct Scene<'s> {
     load: Option<Load>,
     edits: Option<Edits>,
     fault_ended: Option<Instant>,
+    recovered: Option<Duration>,
     notes: Vec<String>,
 }
 
@@ -214,6 +217,7 @@ impl<'s> Scene<'s> {
             load: None,
             edits: None,
             fault_ended: None,
+            recovered: None,
             notes: Vec::new(),
             options,
         };
@@ -319,6 +323,12 @@ impl Scene<'_> {
         Ok(url.context("there is no such intake")?)
     }
 
+    /// Begins to watch what clients see of the first intake.
+    pub(crate) fn watch(&self) -> Result<Watch> {
+        let intake = self.intakes.first().context("there is no intake")?;
+        Watch::start(self.intake_url(0)?, intake.pid()?)
+    }
+
     pub(crate) fn intake(&mut self, number: usize) -> Result<&mut Part> {
         let part = self.intakes.get_mut(number);
         part.context("there is no such intake")
@@ -341,6 +351,28 @@ impl Scene<'_> {
     /// Something to be said beside the counts.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    /// The same, where it is said again and again.
+    pub(crate) fn note_once(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Changes a setting of the topic, as its operator might.
+    pub(crate) async fn set_of_topic(&self, setting: &str) -> Result<()> {
+        let Broker { java, jars, .. } = &self.site.kafka.broker;
+        let mut command = Command::new(java);
+        command.args(["-XX:TieredStopAtLevel=1", "-cp"]);
+        command.arg(jars.join("*")).arg("kafka.admin.ConfigCommand");
+        command.args(["--bootstrap-server", &self.kafka.brokers, "--alter"]);
+        command.args(["--entity-type", "topics", "--add-config", setting]);
+        command.args(["--entity-name", &self.kafka.topic]);
+        let output = command.kill_on_drop(true).output().await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "set {setting}: {said}");
+        Ok(())
     }
 
     /// Lets the fault, or the load, go on for a while: its schedule.
@@ -447,8 +479,12 @@ impl Scene<'_> {
         }
     }
 
-    /// Waits until what is sent now is acknowledged and stored.
-    async fn recovered(&self) -> Result<Duration> {
+    /// Waits until what is sent now is acknowledged and stored; says how long that took
+    /// since the fault ended.
+    async fn recovered(&mut self) -> Result<Duration> {
+        if let Some(recovered) = self.recovered {
+            return Ok(recovered);
+        }
         let began = self.fault_ended.unwrap_or_else(Instant::now);
         if let Ok(url) = self.intake_url(0)
             && self.options.rate > 0.0
@@ -465,7 +501,7 @@ impl Scene<'_> {
         }
         let ends = self.ends().await?;
         self.caught_up(&ends, PATIENCE).await?;
-        Ok(began.elapsed())
+        Ok(*self.recovered.insert(began.elapsed()))
     }
 }
 
@@ -475,6 +511,16 @@ impl Scene<'_> {
     /// Waits until all is well, and counts. Nothing may be lost or seen twice.
     pub(crate) async fn judge(self) -> Result<Row> {
         self.judge_with(&|_, _| None).await
+    }
+
+    /// The same, and what clients saw of the intake must be as promised.
+    pub(crate) async fn judge_watched(mut self, watch: Watch) -> Result<Row> {
+        // Until all is well again, and no longer.
+        self.recovered().await.context("recover")?;
+        let seen = watch.end().await?;
+        seen.judge()?;
+        self.note(seen.to_string());
+        self.judge().await
     }
 
     /// The same where the case makes some records dead or expired, on purpose: which,

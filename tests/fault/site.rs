@@ -32,6 +32,8 @@ pub(crate) struct Site {
 pub(crate) struct Kafka {
     pub(crate) part: Part,
     pub(crate) proxy: Proxy,
+    /// How it is set up.
+    pub(crate) broker: Broker,
 }
 
 /// Three brokers: three copies of each record, two for an acknowledgement.
@@ -188,10 +190,12 @@ impl Kafka {
         };
         let log = place.directory.join("log");
         let spec = broker.spec(log, Tether::Tied(binary()?));
-        tokio::task::spawn_blocking(move || broker.prepare()).await??;
+        let prepared = broker.clone();
+        tokio::task::spawn_blocking(move || prepared.prepare()).await??;
         Ok(Self {
             part: Part::new(spec, Probe::Port(address)),
             proxy,
+            broker,
         })
     }
 }
