@@ -3,6 +3,7 @@
 mod broker;
 mod cluster;
 mod disasters;
+mod endurance;
 mod engine;
 mod freezes;
 mod kills;
@@ -36,6 +37,7 @@ pub(crate) const ALL: &[&[Case]] = &[
     disasters::CASES,
     broker::CASES,
     cluster::CASES,
+    endurance::CASES,
 ];
 
 /// A case of an `async fn(&mut Stage) -> Result<Row>`.

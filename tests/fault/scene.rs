@@ -54,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) rate: f64,
     /// Whether feedback is changed all the while.
     pub(crate) edits: bool,
+    /// What is promised for an answer of the intake.
+    pub(crate) http_timeout: Duration,
     /// Settings of every service, over the suite's own.
     pub(crate) settings: Vec<(&'static str, String)>,
     /// Where the sinks find ClickHouse, in place of the engine's own address.
@@ -98,8 +100,8 @@ pub(crate) struct Row {
     pub(crate) report: Report,
 }
 
-/// A debug build on a busy machine, after a fault of minutes.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// A debug build on a busy machine; a log of ten minutes.
+const PATIENCE: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(100);
 const ASK: Duration = Duration::from_secs(10);
 
@@ -129,6 +131,7 @@ impl Default for Options {
             sinks: 1,
             rate: 1000.0,
             edits: true,
+            http_timeout: Duration::from_secs(8),
             settings: Vec::new(),
             sink_clickhouse_url: None,
             cluster: false,
@@ -198,6 +201,10 @@ impl<'s> Scene<'s> {
             ("clickhouse.database", own.clone()),
             ("sink.batch.max_age", "200ms".to_owned()),
             ("auth.mode", "open".to_owned()),
+            (
+                "intake.http_timeout",
+                format!("{}s", options.http_timeout.as_secs()),
+            ),
             ("sink.retry.max", form.pick("1s", "10s").to_owned()),
         ];
         settings.extend(options.settings.iter().cloned());
@@ -326,7 +333,8 @@ impl Scene<'_> {
     /// Begins to watch what clients see of the first intake.
     pub(crate) fn watch(&self) -> Result<Watch> {
         let intake = self.intakes.first().context("there is no intake")?;
-        Watch::start(self.intake_url(0)?, intake.pid()?)
+        let timeout = self.options.http_timeout;
+        Watch::start(self.intake_url(0)?, intake.pid()?, timeout)
     }
 
     pub(crate) fn intake(&mut self, number: usize) -> Result<&mut Part> {
@@ -341,11 +349,6 @@ impl Scene<'_> {
     /// The case's own files.
     pub(crate) fn directory(&self) -> &std::path::Path {
         &self.directory
-    }
-
-    /// Settings that put a tool in this scene's place.
-    pub(crate) fn settings(&self) -> &[(&'static str, String)] {
-        &self.settings
     }
 
     /// Something to be said beside the counts.
@@ -391,6 +394,11 @@ impl Scene<'_> {
         Ok(committed
             .filter_map(|(partition, next)| Some((partition, next?)))
             .collect())
+    }
+
+    /// How many records the group has committed.
+    pub(crate) async fn committed_in_all(&self) -> Result<i64> {
+        Ok(self.committed().await?.values().sum())
     }
 
     /// Deletes the records of a partition before an offset, as retention does.

@@ -184,6 +184,9 @@ impl Kafka {
             properties: vec![
                 // A member that is gone is noticed within a case's time.
                 ("group.min.session.timeout.ms", "1000".to_owned()),
+                // So is a broker.
+                ("broker.session.timeout.ms", "3000".to_owned()),
+                ("broker.heartbeat.interval.ms", "300".to_owned()),
                 // Retention is waited for.
                 ("log.retention.check.interval.ms", "1000".to_owned()),
             ],

@@ -36,8 +36,6 @@ pub(crate) struct Seen {
     resident_bytes: u64,
 }
 
-/// `intake.http_timeout`, which is what is promised.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(8);
 /// For a machine that has other things to do.
 const SLACK: Duration = Duration::from_secs(2);
 /// Longer than both, so that a late answer is seen to be late.
@@ -49,7 +47,8 @@ const EVENT: &str = r#"{"trace_id":"watch","metric":"watched","value":true}"#;
 
 impl Watch {
     /// Begins to watch the intake at this URL, which is this process.
-    pub(crate) fn start(url: &str, pid: i32) -> Result<Self> {
+    /// `timeout` is what is promised for an answer.
+    pub(crate) fn start(url: &str, pid: i32, timeout: Duration) -> Result<Self> {
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
         let http = reqwest::Client::builder().no_proxy().build()?;
@@ -58,6 +57,7 @@ impl Watch {
                 http.clone(),
                 format!("{url}/v1/feedback"),
                 pid,
+                timeout + SLACK,
                 stop.clone(),
             ));
         }
@@ -141,6 +141,7 @@ async fn watch(
     http: reqwest::Client,
     url: String,
     pid: i32,
+    promised: Duration,
     stop: CancellationToken,
 ) -> Result<Seen> {
     let status = PathBuf::from(format!("/proc/{pid}/status"));
@@ -154,7 +155,7 @@ async fn watch(
         let answer = request.body(EVENT).timeout(PATIENCE).send().await;
         let took = began.elapsed();
         seen.longest = seen.longest.max(took);
-        seen.late += u64::from(took > HTTP_TIMEOUT + SLACK);
+        seen.late += u64::from(took > promised);
         let resident = resident_bytes(&status).context("read the intake's memory")?;
         seen.resident_bytes = seen.resident_bytes.max(resident);
         let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());

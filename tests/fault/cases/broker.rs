@@ -42,25 +42,32 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 async fn away(stage: &mut Stage) -> Result<Row> {
-    trouble(stage, Proxy::cut, (10, 30)).await
+    trouble(stage, Proxy::cut, (6, 15)).await
 }
 
 async fn silent(stage: &mut Stage) -> Result<Row> {
-    trouble(stage, Proxy::freeze, (10, 30)).await
+    trouble(stage, Proxy::freeze, (6, 15)).await
 }
 
 async fn slow(stage: &mut Stage) -> Result<Row> {
     let slow = |proxy: &Proxy| proxy.slow_down(Duration::from_millis(300));
-    trouble(stage, slow, (6, 20)).await
+    trouble(stage, slow, (4, 10)).await
 }
 
 async fn answers_lost(stage: &mut Stage) -> Result<Row> {
-    trouble(stage, Proxy::lose_answers, (4, 20)).await
+    trouble(stage, Proxy::lose_answers, (4, 10)).await
 }
 
 /// Something is wrong with the way to the broker for so many seconds.
 async fn trouble(stage: &mut Stage, harm: impl Fn(&Proxy), seconds: (u64, u64)) -> Result<Row> {
-    let mut scene = Scene::set(stage, Options::default()).await?;
+    // The short form has no time for the usual 7 s and 8 s.
+    let (write, answer) = stage.form.pick((3, 4), (7, 8));
+    let options = Options {
+        http_timeout: Duration::from_secs(answer),
+        ..Options::default()
+    }
+    .with("kafka.properties.message.timeout.ms", write * 1000);
+    let mut scene = Scene::set(stage, options).await?;
     scene.go_on(Duration::from_secs(1)).await;
     let watch = scene.watch()?;
     harm(&scene.site.kafka.proxy);

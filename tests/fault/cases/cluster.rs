@@ -33,8 +33,8 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-/// Longer than the cluster waits for a broker before it goes on without (6 s).
-const GONE: (u64, u64) = (10, 25);
+/// Longer than the cluster waits for a broker before it goes on without (3 s).
+const GONE: (u64, u64) = (6, 12);
 
 fn options() -> Options {
     Options {

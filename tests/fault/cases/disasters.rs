@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
 
 async fn come_and_go(stage: &mut Stage) -> Result<Row> {
     let mut scene = Scene::set(stage, Options::default()).await?;
-    for _ in 0..scene.form.pick(4, 40) {
+    for _ in 0..scene.form.pick(4, 12) {
         let running: Vec<usize> = (0..scene.sinks.len())
             .filter(|number| {
                 scene
@@ -81,10 +81,10 @@ async fn shut(stage: &mut Stage, shutter: &Shutter) -> Result<Row> {
     // A disk is no fault of the data: no attempt may be counted.
     let options = Options::default().with("sink.retry.stop_after_attempt", 2);
     let mut scene = Scene::set(stage, options).await?;
-    for _ in 0..scene.form.pick(3, 6) {
+    for _ in 0..scene.form.pick(3, 4) {
         scene.go_on(Duration::from_secs(1)).await;
         shutter.close(&scene.site.clickhouse).await?;
-        scene.go_on(scene.form.seconds(3, 20)).await;
+        scene.go_on(scene.form.seconds(2, 4)).await;
         shutter.open(&scene.site.clickhouse).await?;
     }
     scene.fault_ended();
@@ -108,14 +108,14 @@ async fn clock_back(stage: &mut Stage) -> Result<Row> {
     scene.intake(1)?.ready().await?;
     for seconds in ["-90", "0", "-90"] {
         scene.begin()?;
-        scene.go_on(scene.form.seconds(2, 20)).await;
+        scene.go_on(scene.form.seconds(1, 3)).await;
         // Edits of one feedback keep to one clock: the later one wins by its time.
         scene.end_edits().await?;
         scene.count().await?;
         std::fs::write(&offset, seconds)?;
     }
     scene.begin()?;
-    scene.go_on(scene.form.seconds(2, 20)).await;
+    scene.go_on(scene.form.seconds(1, 3)).await;
     let early =
         "SELECT count() FROM {db}.feedback WHERE received_at < now64() - INTERVAL 60 SECOND";
     let early = scene.database.number(early).await?;
@@ -139,7 +139,7 @@ async fn clock_library(scene: &Scene<'_>) -> Result<PathBuf> {
 
 async fn all_killed(stage: &mut Stage) -> Result<Row> {
     let mut scene = Scene::set(stage, Options::default()).await?;
-    for _ in 0..scene.form.pick(1, 5) {
+    for _ in 0..scene.form.pick(1, 3) {
         let time = scene
             .random
             .between(Duration::from_secs(1), Duration::from_secs(3));

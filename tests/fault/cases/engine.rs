@@ -36,7 +36,7 @@ async fn answer_cut(stage: &mut Stage) -> Result<Row> {
     };
     let mut scene = Scene::set(stage, options).await?;
     let insert = format!("INSERT INTO {}.", scene.database.name());
-    for _ in 0..scene.form.pick(10, 200) {
+    for _ in 0..scene.form.pick(10, 50) {
         let caught = tap.trap(Point::After, &[&insert]).caught().await?;
         drop(caught);
     }
@@ -56,9 +56,9 @@ async fn away(stage: &mut Stage) -> Result<Row> {
     let mut scene = Scene::set(stage, options).await?;
     scene.go_on(Duration::from_secs(1)).await;
     proxy.cut();
-    scene.go_on(scene.form.seconds(6, 30)).await;
+    scene.go_on(scene.form.seconds(5, 10)).await;
     proxy.freeze();
-    scene.go_on(scene.form.seconds(6, 30)).await;
+    scene.go_on(scene.form.seconds(5, 10)).await;
     proxy.mend();
     scene.fault_ended();
     scene.judge().await
@@ -71,7 +71,7 @@ async fn poison(stage: &mut Stage) -> Result<Row> {
                   NOT startsWith(trace_id, 'trace-') OR substring(toString(id), 34) >= '004'";
     scene.database.execute(poison).await?;
     scene.begin()?;
-    scene.go_on(scene.form.seconds(5, 60)).await;
+    scene.go_on(scene.form.seconds(4, 15)).await;
     scene.fault_ended();
     let is_poison = |id: uuid::Uuid| id.as_u128() & 0xfff < 4;
     scene

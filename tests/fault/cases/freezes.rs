@@ -31,7 +31,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// A sink's session timeout in this suite is 2 s.
-const PAST_SESSION: Duration = Duration::from_secs(4);
+const PAST_SESSION: Duration = Duration::from_secs(3);
 
 async fn sink(stage: &mut Stage) -> Result<Row> {
     let options = Options {
@@ -39,7 +39,7 @@ async fn sink(stage: &mut Stage) -> Result<Row> {
         ..Options::default()
     };
     let mut scene = Scene::set(stage, options).await?;
-    for number in 0..scene.form.pick(2, 8) {
+    for number in 0..scene.form.pick(2, 4) {
         let time = scene
             .random
             .between(Duration::from_millis(500), PAST_SESSION / 2);
@@ -58,7 +58,7 @@ async fn intake(stage: &mut Stage) -> Result<Row> {
         ..Options::default()
     };
     let mut scene = Scene::set(stage, options).await?;
-    for number in 0..scene.form.pick(1, 4) {
+    for number in 0..scene.form.pick(1, 2) {
         scene.go_on(Duration::from_secs(1)).await;
         scene.intake(number % 2)?.freeze()?;
         // Clients wait for 10 s.
@@ -72,10 +72,10 @@ async fn intake(stage: &mut Stage) -> Result<Row> {
 async fn clickhouse(stage: &mut Stage) -> Result<Row> {
     let options = Options::default().with("clickhouse.timeout", "2s");
     let mut scene = Scene::set(stage, options).await?;
-    for _ in 0..scene.form.pick(1, 6) {
+    for _ in 0..scene.form.pick(1, 2) {
         scene.go_on(Duration::from_secs(1)).await;
         scene.site.clickhouse.freeze()?;
-        scene.go_on(scene.form.seconds(5, 15)).await;
+        scene.go_on(scene.form.seconds(5, 8)).await;
         scene.site.clickhouse.thaw()?;
     }
     scene.fault_ended();
@@ -84,10 +84,10 @@ async fn clickhouse(stage: &mut Stage) -> Result<Row> {
 
 async fn broker(stage: &mut Stage) -> Result<Row> {
     let mut scene = Scene::set(stage, Options::default()).await?;
-    for _ in 0..scene.form.pick(1, 4) {
+    for _ in 0..scene.form.pick(1, 2) {
         scene.go_on(Duration::from_secs(1)).await;
         scene.site.kafka.part.freeze()?;
-        scene.go_on(scene.form.seconds(8, 20)).await;
+        scene.go_on(scene.form.seconds(6, 12)).await;
         scene.site.kafka.part.thaw()?;
     }
     scene.fault_ended();

@@ -36,7 +36,7 @@ async fn sink(stage: &mut Stage) -> Result<Row> {
         ..Options::default()
     };
     let mut scene = Scene::set(stage, options).await?;
-    for _ in 0..scene.form.pick(4, 30) {
+    for _ in 0..scene.form.pick(4, 10) {
         moment(&mut scene).await;
         let number = scene.random.index(2);
         scene.sink(number)?.kill().await?;
@@ -52,7 +52,7 @@ async fn intake(stage: &mut Stage) -> Result<Row> {
         ..Options::default()
     };
     let mut scene = Scene::set(stage, options).await?;
-    for _ in 0..scene.form.pick(4, 30) {
+    for _ in 0..scene.form.pick(4, 10) {
         moment(&mut scene).await;
         let number = scene.random.index(2);
         scene.intake(number)?.kill().await?;
@@ -64,7 +64,7 @@ async fn intake(stage: &mut Stage) -> Result<Row> {
 
 async fn clickhouse(stage: &mut Stage) -> Result<Row> {
     let mut scene = Scene::set(stage, Options::default()).await?;
-    for _ in 0..scene.form.pick(2, 12) {
+    for _ in 0..scene.form.pick(2, 5) {
         moment(&mut scene).await;
         scene.site.clickhouse.kill().await?;
         scene.site.clickhouse.start().await?;
@@ -75,7 +75,7 @@ async fn clickhouse(stage: &mut Stage) -> Result<Row> {
 
 async fn broker(stage: &mut Stage) -> Result<Row> {
     let mut scene = Scene::set(stage, Options::default()).await?;
-    for _ in 0..scene.form.pick(1, 6) {
+    for _ in 0..scene.form.pick(1, 3) {
         moment(&mut scene).await;
         scene.site.kafka.part.kill().await?;
         scene.site.kafka.part.start().await?;

@@ -77,7 +77,7 @@ async fn crash(stage: &mut Stage) -> Result<Row> {
     let mut scene = Scene::set(stage, options).await?;
     scene.go_on(Duration::from_secs(1)).await;
     scene.sink(0)?.kill().await?;
-    for round in 0..scene.form.pick(1, 10) {
+    for round in 0..scene.form.pick(1, 3) {
         for place in PLACES {
             // Each batch has a dead letter.
             let stray = Record {
