@@ -36,8 +36,8 @@ pub(crate) const ALL: &[&[Case]] = &[
     topic::CASES,
     disasters::CASES,
     broker::CASES,
-    cluster::CASES,
     endurance::CASES,
+    cluster::CASES,
 ];
 
 /// A case of an `async fn(&mut Stage) -> Result<Row>`.

@@ -88,7 +88,7 @@ async fn run_all(chosen: &[&Case], arguments: &Arguments) -> Result<ExitCode> {
         let began = Instant::now();
         let result = (case.run)(&mut stage).await;
         let outcome = match result {
-            Ok(row) => Outcome::Held(row),
+            Ok(row) => Outcome::Held(Box::new(row)),
             Err(error) => {
                 let logs = report::keep_logs(&stage.site.directory, case.name)?;
                 Outcome::Failed(error, logs)

@@ -23,7 +23,7 @@ pub(crate) struct Report {
 /// How a case ended.
 pub(crate) enum Outcome {
     /// As it must.
-    Held(Row),
+    Held(Box<Row>),
     /// Otherwise; its logs are there.
     Failed(anyhow::Error, PathBuf),
 }
@@ -34,7 +34,7 @@ impl Report {
         let seconds = took.as_secs_f64();
         match outcome {
             Outcome::Held(row) => {
-                let answers = row.report.answers.iter();
+                let answers = row.answers.iter();
                 let answers: Vec<String> = answers
                     .map(|(answered, requests)| format!("{requests} × {answered}"))
                     .collect();

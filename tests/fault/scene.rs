@@ -1,29 +1,27 @@
-//! One case's services and load, on topics, a group and a database of its own; and the
-//! judgement at its end.
+//! One case's services and load, on topics, a group and a database of its own.
+//!
+//! What a case asks of it is in `ask`, the judgement at its end in `judge`.
 
-use std::collections::BTreeMap;
+mod ask;
+mod judge;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use plaudit::drill::{Count, Line, Oracle, Sent};
-use plaudit::load::Report;
-use plaudit::up::{Broker, ChildSpec, Probe, Tether};
-use plaudit_event::{Outcome, Receipt};
-use plaudit_kafka::{Admin, ConfirmingProducer, Delivery, KafkaConfig, Record};
-use plaudit_store::ClickhouseConfig;
-use support::{Database, binary, command, wait_until};
-use tokio::process::Command;
-use tokio::time::{Instant, sleep};
-use uuid::Uuid;
+use anyhow::Result;
+use plaudit::up::{ChildSpec, Probe, Tether};
+use plaudit_kafka::{Admin, KafkaConfig};
+use support::{Database, binary};
+use tokio::time::Instant;
 
 use crate::edits::Edits;
 use crate::load::Load;
 use crate::part::Part;
 use crate::random::Random;
 use crate::site::{Site, free_ports};
-use crate::watch::Watch;
+
+pub(crate) use judge::Row;
 
 /// What is given to every case.
 #[derive(Debug)]
@@ -87,24 +85,6 @@ pub(crate) struct Scene<'s> {
     notes: Vec<String>,
 }
 
-/// What must become of an acknowledged event that is not to be seen: of its id and
-/// receipt, `None` where it is to be seen.
-pub(crate) type Fate<'f> = dyn Fn(Uuid, &Receipt) -> Option<Outcome> + 'f;
-
-/// A case that held.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) line: Line,
-    pub(crate) notes: Vec<String>,
-    /// What the senders saw.
-    pub(crate) report: Report,
-}
-
-/// A debug build on a busy machine; a log of ten minutes.
-const PATIENCE: Duration = Duration::from_secs(600);
-const LOOK: Duration = Duration::from_millis(100);
-const ASK: Duration = Duration::from_secs(10);
-
 // === impl Form ===
 
 impl Form {
@@ -147,7 +127,49 @@ impl Options {
     }
 }
 
-// === impl Scene: set up ===
+impl Options {
+    fn kafka(&self, brokers: String, name: &str) -> KafkaConfig {
+        KafkaConfig {
+            brokers,
+            topic: name.to_owned(),
+            partitions: self.partitions,
+            replication: if self.cluster { 3 } else { 1 },
+            metrics_topic: format!("{name}.metrics"),
+            group: name.to_owned(),
+            ..KafkaConfig::default()
+        }
+    }
+
+    /// What every service is told.
+    fn settings(
+        &self,
+        kafka: &KafkaConfig,
+        clickhouse_url: &str,
+        form: Form,
+    ) -> Vec<(&'static str, String)> {
+        let mut settings = vec![
+            ("kafka.brokers", kafka.brokers.clone()),
+            ("kafka.topic", kafka.topic.clone()),
+            ("kafka.partitions", kafka.partitions.to_string()),
+            ("kafka.replication", kafka.replication.to_string()),
+            ("kafka.metrics_topic", kafka.metrics_topic.clone()),
+            ("kafka.group", kafka.group.clone()),
+            // A sink that is gone is noticed within a case's time.
+            ("kafka.properties.session.timeout.ms", "2000".to_owned()),
+            ("kafka.properties.heartbeat.interval.ms", "500".to_owned()),
+            ("clickhouse.url", clickhouse_url.to_owned()),
+            ("clickhouse.database", kafka.topic.clone()),
+            ("sink.batch.max_age", "200ms".to_owned()),
+            ("sink.retry.max", form.pick("1s", "10s").to_owned()),
+            ("intake.http_timeout", format!("{:?}", self.http_timeout)),
+            ("auth.mode", "open".to_owned()),
+        ];
+        settings.extend(self.settings.iter().cloned());
+        settings
+    }
+}
+
+// === impl Scene ===
 
 impl<'s> Scene<'s> {
     /// Heals the site, makes topics and tables, starts the services, begins the load.
@@ -173,43 +195,13 @@ impl<'s> Scene<'s> {
         } else {
             site.kafka.address()
         };
-        let own = format!(
-            "fault_{}_{:08x}",
-            name.replace('-', "_"),
-            random.next() >> 32
-        );
-        let kafka = KafkaConfig {
-            brokers,
-            topic: own.clone(),
-            partitions: options.partitions,
-            replication: if options.cluster { 3 } else { 1 },
-            metrics_topic: format!("{own}.metrics"),
-            group: own.clone(),
-            ..KafkaConfig::default()
-        };
-        let mut settings = vec![
-            ("kafka.brokers", kafka.brokers.clone()),
-            ("kafka.topic", kafka.topic.clone()),
-            ("kafka.partitions", kafka.partitions.to_string()),
-            ("kafka.replication", kafka.replication.to_string()),
-            ("kafka.metrics_topic", kafka.metrics_topic.clone()),
-            ("kafka.group", kafka.group.clone()),
-            // A sink that is gone is noticed within a case's time.
-            ("kafka.properties.session.timeout.ms", "2000".to_owned()),
-            ("kafka.properties.heartbeat.interval.ms", "500".to_owned()),
-            ("clickhouse.url", site.clickhouse_url()),
-            ("clickhouse.database", own.clone()),
-            ("sink.batch.max_age", "200ms".to_owned()),
-            ("auth.mode", "open".to_owned()),
-            (
-                "intake.http_timeout",
-                format!("{}s", options.http_timeout.as_secs()),
-            ),
-            ("sink.retry.max", form.pick("1s", "10s").to_owned()),
-        ];
-        settings.extend(options.settings.iter().cloned());
+        let run = random.next() >> 32;
+        let own = format!("fault_{}_{run:08x}", name.replace('-', "_"));
+        let kafka = options.kafka(brokers, &own);
+        let clickhouse_url = site.clickhouse_url();
+        let settings = options.settings(&kafka, &clickhouse_url, *form);
         let mut scene = Self {
-            database: Database::new(&site.clickhouse_url(), &own),
+            database: Database::new(&clickhouse_url, &own),
             admin: Admin::new(&kafka)?,
             site,
             form: *form,
@@ -319,358 +311,4 @@ impl<'s> Scene<'s> {
             Probe::Http(format!("http://{observe}/readyz")),
         ))
     }
-}
-
-// === impl Scene: while it runs ===
-
-impl Scene<'_> {
-    /// The intake's address.
-    pub(crate) fn intake_url(&self, number: usize) -> Result<&str> {
-        let url = self.intake_urls.get(number);
-        Ok(url.context("there is no such intake")?)
-    }
-
-    /// Begins to watch what clients see of the first intake.
-    pub(crate) fn watch(&self) -> Result<Watch> {
-        let intake = self.intakes.first().context("there is no intake")?;
-        let timeout = self.options.http_timeout;
-        Watch::start(self.intake_url(0)?, intake.pid()?, timeout)
-    }
-
-    pub(crate) fn intake(&mut self, number: usize) -> Result<&mut Part> {
-        let part = self.intakes.get_mut(number);
-        part.context("there is no such intake")
-    }
-
-    pub(crate) fn sink(&mut self, number: usize) -> Result<&mut Part> {
-        self.sinks.get_mut(number).context("there is no such sink")
-    }
-
-    /// The case's own files.
-    pub(crate) fn directory(&self) -> &std::path::Path {
-        &self.directory
-    }
-
-    /// Something to be said beside the counts.
-    pub(crate) fn note(&mut self, note: impl Into<String>) {
-        self.notes.push(note.into());
-    }
-
-    /// The same, where it is said again and again.
-    pub(crate) fn note_once(&mut self, note: String) {
-        if !self.notes.contains(&note) {
-            self.notes.push(note);
-        }
-    }
-
-    /// Changes a setting of the topic, as its operator might.
-    pub(crate) async fn set_of_topic(&self, setting: &str) -> Result<()> {
-        let Broker { java, jars, .. } = &self.site.kafka.broker;
-        let mut command = Command::new(java);
-        command.args(["-XX:TieredStopAtLevel=1", "-cp"]);
-        command.arg(jars.join("*")).arg("kafka.admin.ConfigCommand");
-        command.args(["--bootstrap-server", &self.kafka.brokers, "--alter"]);
-        command.args(["--entity-type", "topics", "--add-config", setting]);
-        command.args(["--entity-name", &self.kafka.topic]);
-        let output = command.kill_on_drop(true).output().await?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "set {setting}: {said}");
-        Ok(())
-    }
-
-    /// Lets the fault, or the load, go on for a while: its schedule.
-    pub(crate) async fn go_on(&self, time: Duration) {
-        sleep(time).await;
-    }
-
-    /// From now on all should be well again.
-    pub(crate) fn fault_ended(&mut self) {
-        self.fault_ended = Some(Instant::now());
-    }
-
-    /// What the group has committed, by partition.
-    pub(crate) async fn committed(&self) -> Result<BTreeMap<i32, i64>> {
-        let committed = self.admin.committed(ASK).await?.into_iter();
-        Ok(committed
-            .filter_map(|(partition, next)| Some((partition, next?)))
-            .collect())
-    }
-
-    /// How many records the group has committed.
-    pub(crate) async fn committed_in_all(&self) -> Result<i64> {
-        Ok(self.committed().await?.values().sum())
-    }
-
-    /// Deletes the records of a partition before an offset, as retention does.
-    pub(crate) async fn expire(&self, partition: i32, before: i64) -> Result<()> {
-        Ok(self
-            .admin
-            .delete_before(&[(partition, before)], ASK)
-            .await?)
-    }
-
-    /// Writes a record past the intake. Returns where it is.
-    pub(crate) async fn write(&self, record: Record<'_>) -> Result<(i32, i64)> {
-        let producer = ConfirmingProducer::new(&self.kafka)?;
-        let deliveries = producer.send_all(&self.kafka.topic, [record]);
-        match deliveries.wait(ASK).await.as_slice() {
-            [Delivery::Confirmed { partition, offset }] => Ok((*partition, *offset)),
-            other => bail!("a record is not confirmed: {other:?}"),
-        }
-    }
-
-    /// Runs a tool of the built binary; it must end well. Returns what it prints.
-    pub(crate) async fn tool(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.try_tool(arguments).await?;
-        let [printed, said] =
-            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-        ensure!(
-            output.status.success(),
-            "plaudit {}: {printed}{said}",
-            arguments.join(" ")
-        );
-        Ok(printed)
-    }
-
-    /// Runs a tool of the built binary.
-    pub(crate) async fn try_tool(&self, arguments: &[&str]) -> Result<std::process::Output> {
-        let mut words: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
-        for (key, value) in &self.settings {
-            words.extend(["--set".to_owned(), format!("{key}={value}")]);
-        }
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        command(&self.directory, &words).await
-    }
-
-    /// Where the logs end; asked until the broker says.
-    pub(crate) async fn ends(&self) -> Result<Vec<(i32, i64)>> {
-        let topic = &self.kafka.topic;
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match self.admin.watermarks(topic, ASK).await {
-                Ok(marks) => {
-                    return Ok(marks
-                        .iter()
-                        .map(|mark| (mark.partition, mark.high))
-                        .collect());
-                }
-                Err(error) if Instant::now() >= end => return Err(error.into()),
-                Err(_) => sleep(LOOK).await,
-            }
-        }
-    }
-
-    /// How many records there are that the group has not committed.
-    pub(crate) async fn behind(&self, ends: &[(i32, i64)]) -> Result<i64> {
-        let committed = self.committed().await?;
-        let behind = ends.iter().map(|(partition, end)| {
-            let next = committed.get(partition).copied().unwrap_or(0);
-            (end - next).max(0)
-        });
-        Ok(behind.sum())
-    }
-
-    /// Waits until the group has committed all up to here.
-    pub(crate) async fn caught_up(&self, ends: &[(i32, i64)], patience: Duration) -> Result<()> {
-        let give_up = Instant::now() + patience;
-        loop {
-            let behind = self.behind(ends).await;
-            match behind {
-                Ok(0) => return Ok(()),
-                Ok(_) | Err(_) if Instant::now() < give_up => sleep(LOOK).await,
-                other => {
-                    return Err(anyhow::anyhow!(
-                        "after {patience:?} the group is still behind: {other:?}"
-                    ));
-                }
-            }
-        }
-    }
-
-    /// Waits until what is sent now is acknowledged and stored; says how long that took
-    /// since the fault ended.
-    async fn recovered(&mut self) -> Result<Duration> {
-        if let Some(recovered) = self.recovered {
-            return Ok(recovered);
-        }
-        let began = self.fault_ended.unwrap_or_else(Instant::now);
-        if let Ok(url) = self.intake_url(0)
-            && self.options.rate > 0.0
-        {
-            let http = reqwest::Client::builder().no_proxy().build()?;
-            let probe = r#"{"trace_id":"probe","metric":"probe","value":1}"#;
-            wait_until("the intake to acknowledge", async || {
-                let request = http.post(format!("{url}/v1/feedback")).body(probe);
-                let request = request.header("content-type", "application/json");
-                let answer = request.timeout(ASK).send().await;
-                Ok(answer.is_ok_and(|answer| answer.status() == 200))
-            })
-            .await?;
-        }
-        let ends = self.ends().await?;
-        self.caught_up(&ends, PATIENCE).await?;
-        Ok(*self.recovered.insert(began.elapsed()))
-    }
-}
-
-// === impl Scene: the judgement ===
-
-impl Scene<'_> {
-    /// Waits until all is well, and counts. Nothing may be lost or seen twice.
-    pub(crate) async fn judge(self) -> Result<Row> {
-        self.judge_with(&|_, _| None).await
-    }
-
-    /// The same, and what clients saw of the intake must be as promised.
-    pub(crate) async fn judge_watched(mut self, watch: Watch) -> Result<Row> {
-        // Until all is well again, and no longer.
-        self.recovered().await.context("recover")?;
-        let seen = watch.end().await?;
-        seen.judge()?;
-        self.note(seen.to_string());
-        self.judge().await
-    }
-
-    /// The same where the case makes some records dead or expired, on purpose: which,
-    /// exactly.
-    pub(crate) async fn judge_with(mut self, fate: &Fate<'_>) -> Result<Row> {
-        let recovered = self.recovered().await.context("recover")?;
-        let (sent, report) = self.end_load().await?;
-        let edits = match self.edits.take() {
-            Some(edits) => Some(edits.finish().await?),
-            None => None,
-        };
-        let ends = self.ends().await?;
-        self.caught_up(&ends, PATIENCE).await?;
-        let mut files = Vec::new();
-        if let Some(edits) = &edits {
-            self.folded(edits).await?;
-            files.push(edits.acked.clone());
-        }
-        for part in self.intakes.iter_mut().chain(&mut self.sinks) {
-            part.stop().await?;
-        }
-        let count = match &sent {
-            Some(sent) => {
-                files.extend(sent.acked.iter().cloned());
-                let count = self.oracle()?.count(sent).await?;
-                judge_count(&count, &sent.acked, fate)?;
-                count
-            }
-            None => Count::default(),
-        };
-        let mut arguments = vec!["verify", "--deep"];
-        for file in &files {
-            arguments.extend(["--receipts", file.to_str().context("a path is text")?]);
-        }
-        self.tool(&arguments).await?;
-        self.no_panics()?;
-        if let Some(edits) = &edits {
-            self.notes.push(format!("{} edited", edits.len()));
-        }
-        self.database.execute("DROP DATABASE {db} SYNC").await?;
-        std::fs::remove_dir_all(&self.directory)?;
-        Ok(Row {
-            line: Line {
-                name: self.name.to_owned(),
-                count,
-                recovered,
-            },
-            notes: self.notes,
-            report,
-        })
-    }
-
-    /// Ends the edits, and waits until readers see what they must.
-    pub(crate) async fn end_edits(&mut self) -> Result<()> {
-        let Some(edits) = self.edits.take() else {
-            return Ok(());
-        };
-        let edits = edits.finish().await?;
-        self.folded(&edits).await
-    }
-
-    /// Ends the load, waits until all of it is stored, and counts.
-    pub(crate) async fn count(&mut self) -> Result<Count> {
-        let (sent, _) = self.end_load().await?;
-        let sent = sent.context("there is no load")?;
-        let ends = self.ends().await?;
-        self.caught_up(&ends, PATIENCE).await?;
-        let count = self.oracle()?.count(&sent).await?;
-        judge_count(&count, &sent.acked, &|_, _| None)?;
-        Ok(count)
-    }
-
-    async fn end_load(&mut self) -> Result<(Option<Sent>, Report)> {
-        Ok(match self.load.take() {
-            Some(load) => {
-                let (sent, report) = load.stop().await?;
-                (Some(sent), report)
-            }
-            None => (None, Report::default()),
-        })
-    }
-
-    fn oracle(&self) -> Result<Oracle> {
-        Oracle::new(&ClickhouseConfig {
-            url: self.site.clickhouse_url(),
-            database: self.database.name().to_owned(),
-            ..ClickhouseConfig::default()
-        })
-    }
-
-    /// Waits until every change has been folded. A patch that came before its feedback
-    /// is tried again every second.
-    async fn folded(&self, edits: &crate::edits::Expected) -> Result<()> {
-        let give_up = Instant::now() + support::DEADLINE;
-        loop {
-            match edits.check(&self.database).await {
-                Ok(()) => return Ok(()),
-                Err(error) if Instant::now() >= give_up => return Err(error),
-                Err(_) => sleep(LOOK).await,
-            }
-        }
-    }
-
-    fn no_panics(&self) -> Result<()> {
-        for part in self.intakes.iter().chain(&self.sinks) {
-            let log = part.log()?;
-            let panicked = log.lines().find(|line| line.contains("panicked at"));
-            ensure!(
-                panicked.is_none(),
-                "{}: {panicked:?}",
-                part.log_path().display()
-            );
-        }
-        Ok(())
-    }
-}
-
-fn judge_count(count: &Count, acked: &[PathBuf], fate: &Fate<'_>) -> Result<()> {
-    let problems = count.problems();
-    ensure!(problems.is_empty(), "{}: {count:?}", problems.join("; "));
-    ensure!(
-        count.acknowledged > 0,
-        "nothing was acknowledged: {count:?}"
-    );
-    let (mut dead, mut expired) = (0, 0);
-    for file in acked {
-        for line in std::fs::read_to_string(file)?.lines() {
-            let (id, receipt) = line.split_once(' ').context("a line is `ID RECEIPT`")?;
-            match fate(id.parse()?, &receipt.parse()?) {
-                Some(Outcome::DeadLettered) => dead += 1,
-                Some(Outcome::Expired) => expired += 1,
-                _ => {}
-            }
-        }
-    }
-    ensure!(
-        (count.dead, count.expired) == (dead, expired),
-        "{dead} dead and {expired} expired were expected: {count:?}"
-    );
-    ensure!(
-        count.visible + dead + expired == count.acknowledged,
-        "what was acknowledged is not seen: {count:?}"
-    );
-    Ok(())
 }

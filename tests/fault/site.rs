@@ -92,7 +92,7 @@ impl Site {
         format!("http://{}", self.clickhouse_address)
     }
 
-    /// Ends every part and leaves nothing but what `keep` says.
+    /// Ends every part and removes what they wrote.
     pub(crate) async fn end(mut self) -> Result<()> {
         self.kafka.part.kill().await?;
         self.clickhouse.kill().await?;
@@ -192,7 +192,9 @@ impl Kafka {
             ],
         };
         let log = place.directory.join("log");
-        let spec = broker.spec(log, Tether::Tied(binary()?));
+        let mut spec = broker.spec(log, Tether::Tied(binary()?));
+        // It is started more often than it is busy: no time for the optimising compiler.
+        spec.arguments.insert(0, "-XX:TieredStopAtLevel=1".into());
         let prepared = broker.clone();
         tokio::task::spawn_blocking(move || prepared.prepare()).await??;
         Ok(Self {
