@@ -1,7 +1,7 @@
 # Everything one does with this repository. `make help` lists it.
 #
 # Needed: cargo (by rustup), a C compiler, Java 17 or newer, Maven, npm with Node.js 20,
-# Python 3.11 or newer. ClickHouse and Kafka are fetched into .plaudit/parts, once.
+# Python 3.11 or newer, valgrind. ClickHouse and Kafka are fetched into .plaudit/parts, once.
 
 CARGO ?= cargo
 # One profile for demo and tests.
@@ -11,7 +11,7 @@ PLAUDIT = $(BUILT)/plaudit
 export RUST_TEST_THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up standalone test lint build suites fuzz bench-dialects clean distclean tools
+.PHONY: help demo up standalone test lint build counts counts-bless suites fuzz bench-pieces clean distclean tools
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ up: build ## Start Kafka, ClickHouse, intake, sink and query, until Ctrl-C
 standalone: build ## Start intake, ClickHouse and query in one process, without Java
 	@$(PLAUDIT) --set auth.mode=open standalone
 
-test: tools lint suites ## Everything that has to pass: what CI runs
+test: tools lint counts suites ## Everything that has to pass: what CI runs
 
 build:
 	@echo "== build"
@@ -49,15 +49,22 @@ suites: ## All tests: units, goldens, integration, the vendors' own clients
 	@$(BUILT)/with-backend \
 		$(CARGO) test --locked --workspace --no-fail-fast
 
+counts: ## Instructions an event by piece, held against the committed counts
+	@echo "== instruction counts"
+	@$(CARGO) run --locked --quiet --profile counts --package plaudit-pieces
+
+counts-bless: ## Write the instruction counts anew, for a change that has a reason
+	@$(CARGO) run --locked --quiet --profile counts --package plaudit-pieces -- bless
+
 fuzz: ## Random requests to every dialect and to the multipart reader, for minutes
 	@PROPTEST_CASES=$${PROPTEST_CASES:-200000} $(CARGO) test --locked --release \
 		--package plaudit-dialects --package plaudit-intake --lib -- any_
 
-bench-dialects: ## What reading a request costs, dialect by dialect
-	@$(CARGO) bench --locked --package plaudit-benches --bench dialects
+bench-pieces: ## How long each piece of an event's way takes: reading, codec, row, block
+	@$(CARGO) bench --locked --package plaudit-pieces --bench pieces
 
 tools:
-	@for tool in $(CARGO) cc java mvn npm node python3; do \
+	@for tool in $(CARGO) cc java mvn npm node python3 valgrind; do \
 		command -v $$tool >/dev/null || { echo "make: $$tool is not installed: see the head of the Makefile"; exit 1; }; \
 	done
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

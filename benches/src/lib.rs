@@ -1,35 +1,9 @@
-//! What the benchmarks share: events of a known size, and CPU time by process.
+//! What the benchmarks share: CPU time and memory by process.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use plaudit_event::{Dialect, Event, Feedback, Micros, Operation, Value, codec, identity};
-
-/// Appends one encoded event of nine fields, about 300 bytes, the `index`-th of a
-/// run: four to a trace.
-pub fn narrow_event(index: u64, now: Micros, out: &mut Vec<u8>) -> String {
-    let trace_id =
-        uuid::Uuid::from_u128(u128::from(index / 4) << 64 | 0x4000_8000_0000_0000).to_string();
-    let metric = match index % 3 {
-        0 => "helpful",
-        1 => "stars",
-        _ => "correctness",
-    };
-    let value = Value::of(&(index % 5)).unwrap_or_else(|| unreachable!("an integer is a value"));
-    let mut feedback = Feedback::new(identity::new(), trace_id.clone(), metric).with_value(value);
-    feedback.tags.insert("env", "production");
-    feedback.rater = Some(format!("user-{}", index % 1000).into());
-    let event = Event {
-        project: "bench".into(),
-        dialect: Dialect::Native,
-        received_at: now,
-        version_time: now,
-        operation: Operation::Put(feedback),
-    };
-    codec::encode(&event, out);
-    trace_id
-}
 
 /// User and system time that a process has used so far.
 ///

@@ -32,8 +32,6 @@ pub(crate) struct Site {
 pub(crate) struct Kafka {
     pub(crate) part: Part,
     pub(crate) proxy: Proxy,
-    /// How it is set up.
-    pub(crate) broker: Broker,
 }
 
 /// Three brokers: three copies of each record, two for an acknowledgement.
@@ -195,12 +193,10 @@ impl Kafka {
         let mut spec = broker.spec(log, Tether::Tied(binary()?));
         // It is started more often than it is busy: no time for the optimising compiler.
         spec.arguments.insert(0, "-XX:TieredStopAtLevel=1".into());
-        let prepared = broker.clone();
-        tokio::task::spawn_blocking(move || prepared.prepare()).await??;
+        tokio::task::spawn_blocking(move || broker.prepare()).await??;
         Ok(Self {
             part: Part::new(spec, Probe::Port(address)),
             proxy,
-            broker,
         })
     }
 }

@@ -10,9 +10,12 @@
 
 mod bad_input;
 mod dead;
+mod drain;
+mod drill;
 mod events;
 mod expired;
 mod failures;
+mod hostile;
 mod kafka;
 mod keys;
 mod native;

@@ -156,8 +156,7 @@ impl Answer {
     }
 }
 
-/// The server closes a connection whose body it refused to read; a pooled one would
-/// fail the next request now and then.
+/// So that who calls holds no connection between two calls: some tests count them.
 fn one_connection_a_request() -> reqwest::Client {
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).build();
     client.expect("a client without TLS needs nothing of the system")

@@ -12,6 +12,7 @@ mod proxy;
 mod sql;
 mod stack;
 mod wait;
+mod wire;
 
 pub use api::{Answer, Api};
 pub use backend::{Backend, RunningBackend, backend, binary, repository, scratch_directory};
@@ -21,6 +22,7 @@ pub use proxy::Proxy;
 pub use sql::Database;
 pub use stack::{Options, Stack, run, unique_name};
 pub use wait::{DEADLINE, wait_for, wait_until};
+pub use wire::Wire;
 
 /// The brokers, and a topic name of the test's own.
 pub fn kafka() -> (String, String) {

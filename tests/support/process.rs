@@ -15,6 +15,7 @@ use crate::api::Api;
 use crate::log::Log;
 use crate::sql::Database;
 use crate::wait::{DEADLINE, wait_until};
+use crate::wire::Wire;
 use crate::{backend, binary, repository, unique_name};
 
 /// A service of the built binary, with a directory of its own.
@@ -114,6 +115,37 @@ impl Process {
     /// When it is gone.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(Pid::from_raw(self.child.pid()), signal)?)
+    }
+
+    /// Its resident memory, in bytes.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.context("no VmRSS")?.trim().trim_end_matches(" kB");
+        Ok(kilobytes.parse::<u64>()? * 1024)
+    }
+
+    /// A sample of its metrics, by name and labels.
+    ///
+    /// # Errors
+    /// When it does not answer, or has no such sample.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let text = self.observe.get("/metrics").await?.text;
+        let samples = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let mut values = samples.filter(|(sample, _)| *sample == name);
+        let (_, value) = values.next().with_context(|| format!("no {name}"))?;
+        Ok(value.parse()?)
+    }
+
+    /// A bare connection to its API.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn connect(&self) -> Result<Wire> {
+        Wire::connect(self.api.base()).await
     }
 
     /// Everything that it wrote.

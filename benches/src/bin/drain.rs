@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use plaudit_benches::{cpu_time, narrow_event, peak_resident_kib, reset_peak_resident};
+use plaudit_benches::{cpu_time, peak_resident_kib, reset_peak_resident};
 use plaudit_event::Micros;
 use plaudit_kafka::{Admin, ConfirmingProducer, Delivery, KafkaConfig, Record};
+use plaudit_pieces::narrow_event;
 use plaudit_service::Readiness;
 use plaudit_sink::SinkConfig;
 use plaudit_store::{ClickhouseConfig, InsertCompression, Store};

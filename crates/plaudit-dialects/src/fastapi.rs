@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use plaudit_event::{FieldError, ItemCode};
 use serde_json::{Value, json};
 
+use crate::json::written;
 use crate::{Answer, Fates, Fault, Parsed, Refusal};
 
 /// Where in a request a fault is.
@@ -28,7 +29,7 @@ pub(crate) enum Place {
 pub(crate) fn unprocessable(place: Place, errors: &[FieldError]) -> Refusal {
     let detail: Vec<Value> = errors.iter().map(|error| entry(place, error)).collect();
     let body = json!({ "detail": detail });
-    Answer::new(StatusCode::UNPROCESSABLE_ENTITY, body.to_string()).into()
+    Answer::new(StatusCode::UNPROCESSABLE_ENTITY, written(&body)).into()
 }
 
 /// The same refusal as FastAPI puts it.
@@ -42,7 +43,7 @@ pub(crate) fn refusal(refusal: Refusal) -> Refusal {
                 "type": "value_error.jsondecode",
             });
             let body = json!({ "detail": [detail] });
-            Answer::new(StatusCode::UNPROCESSABLE_ENTITY, body.to_string()).into()
+            Answer::new(StatusCode::UNPROCESSABLE_ENTITY, written(&body)).into()
         }
         Refusal::Empty => unprocessable(Place::Body, &[FieldError::missing("")]),
         other @ (Refusal::NotText | Refusal::TooMany { .. } | Refusal::Answered(_)) => other,
@@ -74,7 +75,7 @@ pub(crate) fn shortfall_of_new(parsed: &Parsed, fates: &Fates<'_>) -> Option<Ans
 }
 
 fn sentence(message: &str) -> String {
-    json!({ "detail": message }).to_string()
+    written(&json!({ "detail": message }))
 }
 
 fn entry(place: Place, error: &FieldError) -> Value {

@@ -17,6 +17,7 @@ use http::{HeaderMap, Method, StatusCode};
 use plaudit_event::Dialect;
 use serde_json::json;
 
+use crate::json::written;
 use crate::sniff::{has_any_key, is_made_by};
 use crate::{Access, Action, Answer, Call, Endpoint, Form, Refusal, Vendor, public};
 
@@ -204,7 +205,7 @@ fn info<'a>(call: &Call<'a>, _body: &'a [u8]) -> Result<Answer, Refusal> {
             "gzip_body_enabled": true,
         },
     });
-    Ok(Answer::new(StatusCode::OK, body.to_string()))
+    Ok(Answer::new(StatusCode::OK, written(&body)))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "as endpoints are")]

@@ -18,6 +18,7 @@ mod fastapi;
 #[cfg(test)]
 mod fixtures;
 pub mod humanloop;
+mod json;
 pub mod langsmith;
 pub mod native;
 mod page;

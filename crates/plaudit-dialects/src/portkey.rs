@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::call::follow_value;
+use crate::json::written;
 use crate::vendor::text;
 use crate::{Access, Action, Answer, Batch, Call, Endpoint, Fates, Form, Parsed, Refusal, Vendor};
 
@@ -210,7 +211,7 @@ fn answer(parsed: &Parsed, fates: &Fates<'_>, message: &str) -> Answer {
     let Some(shortfall) = fates.shortfall(events) else {
         let ids: Vec<Uuid> = parsed.batch.ids().collect();
         let body = json!({"status": "success", "message": message, "feedback_ids": ids});
-        return Answer::new(StatusCode::OK, body.to_string());
+        return Answer::new(StatusCode::OK, written(&body));
     };
     let mut answer = shortfall.answer(fates, StatusCode::BAD_REQUEST, fault);
     if !fates.none_written(events) {
@@ -225,5 +226,5 @@ fn answer(parsed: &Parsed, fates: &Fates<'_>, message: &str) -> Answer {
 /// The body of an error: Python's client reads `error.message`, JavaScript's the
 /// `message` beside it.
 fn fault(message: &str) -> String {
-    json!({"status": "failure", "message": message, "error": {"message": message}}).to_string()
+    written(&json!({"status": "failure", "message": message, "error": {"message": message}}))
 }

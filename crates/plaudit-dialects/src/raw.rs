@@ -6,6 +6,7 @@
 use plaudit_event::{Json, Text};
 use serde_json::value::RawValue;
 
+use crate::json::written;
 use crate::sent::Entries;
 
 /// Where some clients put their users' keys for model providers. No dialect keeps it,
@@ -73,7 +74,7 @@ pub(crate) fn object<'e>(
         if text.len() > 1 {
             text.push(',');
         }
-        text.push_str(&serde_json::json!(key).to_string());
+        text.push_str(&written(&key));
         text.push(':');
         text.push_str(json);
     }

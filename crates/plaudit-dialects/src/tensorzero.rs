@@ -21,6 +21,7 @@ use plaudit_event::{
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::json::written;
 use crate::sniff::{has_any_key, is_made_by};
 use crate::{
     Access, Action, Answer, Call, Endpoint, Fates, Fault, Form, Hints, Parsed, Refusal, Vendor,
@@ -212,18 +213,18 @@ fn answer(parsed: &Parsed, fates: &Fates<'_>) -> Answer {
         Some(id) => json!({ "feedback_id": id }),
         None => json!({ "feedback_id": parsed.note }),
     };
-    Answer::new(StatusCode::OK, body.to_string())
+    Answer::new(StatusCode::OK, written(&body))
 }
 
 fn status() -> Answer {
     // The hash is the gateway's way to tell its configurations apart.
     let body = json!({"status": "ok", "version": VERSION, "config_hash": "plaudit"});
-    Answer::new(StatusCode::OK, body.to_string())
+    Answer::new(StatusCode::OK, written(&body))
 }
 
 /// Says that requests are answered; whether feedback can be kept is `/readyz`'s.
 fn health() -> Answer {
-    Answer::new(StatusCode::OK, json!({"gateway": "ok"}).to_string())
+    Answer::new(StatusCode::OK, written(&json!({"gateway": "ok"})))
 }
 
 /// The body of an error that concerns the whole request.
@@ -251,5 +252,5 @@ fn unauthorized(headers: &HeaderMap) -> &'static str {
 }
 
 fn error(message: &str) -> String {
-    json!({ "error": message }).to_string()
+    written(&json!({ "error": message }))
 }

@@ -22,6 +22,7 @@ pub(crate) struct Admission {
 /// A number of things of which some are taken.
 #[derive(Debug)]
 struct Pool {
+    size: usize,
     free: AtomicUsize,
 }
 
@@ -80,6 +81,16 @@ impl Admission {
         self.bytes.none()
     }
 
+    /// Requests that are not answered yet.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.taken()
+    }
+
+    /// Bytes of their bodies.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.taken()
+    }
+
     /// Counts a request of a key.
     ///
     /// # Errors
@@ -98,8 +109,13 @@ impl Admission {
 impl Pool {
     fn of(size: usize) -> Arc<Self> {
         Arc::new(Self {
+            size,
             free: AtomicUsize::new(size),
         })
+    }
+
+    fn taken(&self) -> usize {
+        self.size - self.free.load(Ordering::Relaxed)
     }
 
     fn none(self: &Arc<Self>) -> Taken {
@@ -193,7 +209,9 @@ mod tests {
         assert!(!other.grow(41));
         assert!(other.grow(40));
         assert!(!one.grow(1));
+        assert_eq!(admission.bytes(), 100);
         drop(other);
+        assert_eq!(admission.bytes(), 60);
         assert!(one.grow(40));
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use plaudit_event::{Limits, UnknownMetrics};
+use plaudit_service::ConnectionsConfig;
 use serde::{Deserialize, Serialize};
 
 /// The intake (`intake.*`).
@@ -24,6 +25,8 @@ pub struct IntakeConfig {
     /// as unconfirmed; shorter than the clients' patience (10 s).
     #[serde(with = "humantime_serde")]
     pub http_timeout: Duration,
+    /// Bounds on connections.
+    pub connections: ConnectionsConfig,
     /// What is more than this is refused.
     pub limits: LimitsConfig,
 }
@@ -52,12 +55,6 @@ pub struct LimitsConfig {
     /// Requests a second of one key, 429 beyond; a second's worth may come at
     /// once. 0 is no limit.
     pub requests_per_second: u32,
-    /// Open connections; more wait to be accepted.
-    pub connections: usize,
-    /// How long a connection may take to send a request's headers, and stay idle
-    /// between two requests, before it is closed.
-    #[serde(with = "humantime_serde")]
-    pub header_timeout: Duration,
     /// How long a body may take to arrive; 408 beyond.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
@@ -83,6 +80,7 @@ impl Default for IntakeConfig {
             query_url: None,
             public_url: None,
             http_timeout: Duration::from_secs(8),
+            connections: ConnectionsConfig::default(),
             limits: LimitsConfig::default(),
         }
     }
@@ -99,8 +97,6 @@ impl Default for LimitsConfig {
             buffered_bytes: 128 << 20,
             concurrent_requests: 4096,
             requests_per_second: 0,
-            connections: 8192,
-            header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(10),
             event: Limits::default(),
         }
@@ -111,7 +107,7 @@ impl IntakeConfig {
     /// All that is wrong, one line each, beginning with the key as it is typed.
     #[must_use]
     pub fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.connections.problems("intake.connections");
         let limits = &self.limits;
         for (key, number) in [
             ("body_bytes", limits.body_bytes),
@@ -119,7 +115,6 @@ impl IntakeConfig {
             ("stream_bytes", limits.stream_bytes),
             ("events_per_request", limits.events_per_request),
             ("concurrent_requests", limits.concurrent_requests),
-            ("connections", limits.connections),
         ] {
             if number == 0 {
                 problems.push(format!("intake.limits.{key}: must be at least 1"));
@@ -127,7 +122,6 @@ impl IntakeConfig {
         }
         for (key, duration) in [
             ("intake.http_timeout", self.http_timeout),
-            ("intake.limits.header_timeout", limits.header_timeout),
             ("intake.limits.body_timeout", limits.body_timeout),
         ] {
             if duration.is_zero() {

@@ -43,7 +43,6 @@ pub(crate) async fn take<P: Publish>(
         parts: &parts,
         id: &id,
         dialect: Dialect::Native,
-        is_read: false,
     };
     // As far as it can be told from the headers: the body may say more.
     if let Some(mounted) = exchange.choose(b"").or(candidates.last()) {
@@ -67,11 +66,7 @@ pub(crate) async fn take<P: Publish>(
             .headers_mut()
             .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
     }
-    if exchange.is_read {
-        response
-    } else {
-        routes::closing(response, &parts.headers)
-    }
+    response
 }
 
 /// A request on its way to its answer.
@@ -82,8 +77,6 @@ struct Exchange<'r, P> {
     parts: &'r request::Parts,
     id: &'r RequestId,
     dialect: Dialect,
-    /// Whether the body was read to its end.
-    is_read: bool,
 }
 
 impl<'r, P: Publish> Exchange<'r, P> {
@@ -97,10 +90,6 @@ impl<'r, P: Publish> Exchange<'r, P> {
             return routes::read(intake, self.parts, self.id).await;
         }
         let (bytes, _room) = self.read(body).await?;
-        self.is_read = !matches!(
-            self.parts.method,
-            Method::GET | Method::HEAD | Method::OPTIONS
-        );
         let mounted = self.choose(&bytes).ok_or_else(|| self.nobodys())?;
         self.dialect = mounted.vendor.dialect;
         if !suits(&self.parts.method, &mounted.endpoint.action) {
@@ -288,7 +277,13 @@ impl<'r, P: Publish> Exchange<'r, P> {
         if receipts.is_empty() {
             return Ok(Vec::new());
         }
-        let found = query.states(&self.parts.headers, &receipts, patience).await;
+        let asked = query.states(&self.parts.headers, &receipts, patience);
+        // What is durable is said before the end, even if not that it is visible.
+        let stopping = self.intake.stopping.cancelled();
+        let found = tokio::select! {
+            found = asked => found,
+            () = stopping => Vec::new(),
+        };
         let mut found = found.into_iter();
         let states = deliveries.iter().map(|delivery| {
             receipt(delivery)

@@ -101,14 +101,6 @@ pub(crate) fn origin(public_url: Option<&str>, headers: &HeaderMap) -> String {
     format!("{scheme}://{host}")
 }
 
-/// Whether a request has a body.
-pub(crate) fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING)
-        || headers
-            .get(header::CONTENT_LENGTH)
-            .is_some_and(|length| length != "0")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use plaudit_dialects::TokenKey;
 use plaudit_event::Declaration;
 use plaudit_service::Keyring;
+use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::faults::FaultLog;
@@ -27,6 +28,8 @@ pub struct Intake<P> {
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     pub(crate) faults: FaultLog,
+    /// Told when the service drains.
+    pub(crate) stopping: CancellationToken,
 }
 
 /// Why an intake cannot be made.
@@ -59,6 +62,7 @@ impl<P: Publish> Intake<P> {
             admission: Admission::new(&config.limits),
             metrics: Metrics::register(),
             faults: FaultLog::default(),
+            stopping: CancellationToken::new(),
             config,
             tokens: keyring
                 .token_secret()

@@ -1,11 +1,14 @@
 //! Publishes to Kafka.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use plaudit_dialects::{Batch, Delivery, Refused};
+use plaudit_dialects::{Batch, Delivery, Record as Encoded, Refused};
 use plaudit_event::{Declaration, Micros, Receipt, codec};
-use plaudit_kafka::{ConfirmingProducer, Delivery as Written, KafkaConfig, Reason, Record};
+use plaudit_kafka::{
+    ConfirmingProducer, Delivery as Written, KafkaConfig, Pending, Reason, Record,
+};
+use tokio::time::Instant;
 
 use crate::declarations::Declared;
 use crate::publish::{NotReady, Publish, Unflushed};
@@ -14,6 +17,9 @@ use crate::publish::{NotReady, Publish, Unflushed};
 #[derive(Debug)]
 pub struct KafkaPublish {
     producer: ConfirmingProducer,
+    /// Made when a broker refuses a batch for its size. `None` if it cannot be.
+    one_by_one: OnceLock<Option<ConfirmingProducer>>,
+    kafka: KafkaConfig,
     topic: Arc<str>,
     metrics_topic: Arc<str>,
     deadline: Duration,
@@ -33,11 +39,81 @@ impl KafkaPublish {
     pub fn new(producer: ConfirmingProducer, kafka: &KafkaConfig, deadline: Duration) -> Self {
         Self {
             producer,
+            one_by_one: OnceLock::new(),
+            kafka: kafka.clone(),
             topic: kafka.topic.as_str().into(),
             metrics_topic: kafka.metrics_topic.as_str().into(),
             deadline,
             version: codec::VERSION.to_string(),
         }
+    }
+
+    /// Sends `events`, which are some or all of the batch's.
+    fn send<'b>(
+        &self,
+        producer: &ConfirmingProducer,
+        batch: &Batch,
+        events: impl ExactSizeIterator<Item = Encoded<'b>>,
+    ) -> Pending {
+        let headers = [
+            (codec::VERSION_HEADER, self.version.as_bytes()),
+            (codec::PROJECT_HEADER, batch.project.as_bytes()),
+            (codec::DIALECT_HEADER, batch.dialect.name().as_bytes()),
+        ];
+        let records = events.map(|event| Record {
+            key: Some(event.key),
+            payload: Some(event.value),
+            headers: &headers,
+            timestamp_ms: batch.received_at.as_millis(),
+        });
+        producer.send_all(&self.topic, records)
+    }
+
+    /// What sends each record by itself.
+    fn one_by_one(&self) -> Option<&ConfirmingProducer> {
+        let made = self.one_by_one.get_or_init(|| {
+            tracing::warn!(
+                topic = &*self.topic,
+                "a broker refuses batches for their size, so their records are sent one by one: \
+                 if this goes on under load, set kafka.properties.batch.size below the topic's \
+                 max.message.bytes"
+            );
+            let made = ConfirmingProducer::one_by_one(&self.kafka);
+            made.inspect_err(|error| tracing::error!(%error, "cannot send records one by one"))
+                .ok()
+        });
+        made.as_ref()
+    }
+
+    /// Sends again what a broker refused for its size, each record by itself: it
+    /// refuses a batch as a whole, and most of what was in it may be small.
+    async fn separate(&self, batch: &Batch, written: &mut [Written], end: Instant) {
+        let is_refused = |one: &Written| *one == Written::Refused(Reason::TooLarge);
+        let all = batch.records().zip(written.iter());
+        let events: Vec<_> = all
+            .filter_map(|(event, one)| is_refused(one).then_some(event))
+            .collect();
+        if events.is_empty() {
+            return;
+        }
+        let again = match self.one_by_one() {
+            Some(producer) => {
+                let pending = self.send(producer, batch, events.into_iter());
+                pending.wait(end.duration_since(Instant::now())).await
+            }
+            // They are not in the topic, and it is not known that they cannot be.
+            None => vec![Written::Unconfirmed; events.len()],
+        };
+        let refused = written.iter_mut().filter(|one| is_refused(one));
+        for (one, again) in refused.zip(again) {
+            *one = again;
+        }
+    }
+
+    /// Every producer there is.
+    fn producers(&self) -> impl Iterator<Item = &ConfirmingProducer> {
+        let other = self.one_by_one.get().and_then(Option::as_ref);
+        std::iter::once(&self.producer).chain(other)
     }
 
     fn delivery(&self, written: Written) -> Delivery {
@@ -70,23 +146,10 @@ impl Publish for KafkaPublish {
     const COMES_BACK: bool = true;
 
     async fn publish(&self, batch: Arc<Batch>) -> Vec<Delivery> {
-        let pending = {
-            let headers = [
-                (codec::VERSION_HEADER, self.version.as_bytes()),
-                (codec::PROJECT_HEADER, batch.project.as_bytes()),
-                (codec::DIALECT_HEADER, batch.dialect.name().as_bytes()),
-            ];
-            let records = batch.records().map(|record| Record {
-                key: Some(record.key),
-                payload: Some(record.value),
-                headers: &headers,
-                timestamp_ms: batch.received_at.as_millis(),
-            });
-            self.producer.send_all(&self.topic, records)
-        };
-        // librdkafka has its own copy: the bytes need not wait for the brokers.
-        drop(batch);
-        let written = pending.wait(self.deadline).await;
+        let end = Instant::now() + self.deadline;
+        let pending = self.send(&self.producer, &batch, batch.records());
+        let mut written = pending.wait(self.deadline).await;
+        self.separate(&batch, &mut written, end).await;
         written.into_iter().map(|one| self.delivery(one)).collect()
     }
 
@@ -124,17 +187,29 @@ impl Publish for KafkaPublish {
     }
 
     fn queue_len(&self) -> usize {
-        self.producer.queue_len()
+        let lengths = self.producers().map(ConfirmingProducer::queue_len);
+        lengths.sum()
     }
 
     fn failures(&self) -> Vec<(&'static str, u64)> {
-        self.producer.failures().collect()
+        let mut failures: Vec<_> = self.producer.failures().collect();
+        for other in self.producers().skip(1) {
+            for ((_, sum), (_, count)) in failures.iter_mut().zip(other.failures()) {
+                *sum += count;
+            }
+        }
+        failures
     }
 
     async fn flush(&self, deadline: Duration) -> Result<(), Unflushed> {
-        let flushed = self.producer.flush(deadline).await;
-        flushed.map_err(|left| Unflushed {
-            events: left.records,
-        })
+        let end = Instant::now() + deadline;
+        for producer in self.producers() {
+            // Nothing is published any more, so none of them gets more to do.
+            let flushed = producer.flush(end.duration_since(Instant::now())).await;
+            flushed.map_err(|_| Unflushed {
+                events: self.queue_len(),
+            })?;
+        }
+        Ok(())
     }
 }

@@ -5,11 +5,16 @@ use ::metrics::{describe_histogram, gauge, histogram};
 use plaudit_event::{Dialect, ItemCode};
 use plaudit_service::ErrorCode;
 
+use crate::admission::Admission;
+
 const REQUESTS: &str = "plaudit_intake_requests_total";
 const EVENTS: &str = "plaudit_intake_events_total";
 const REJECTED: &str = "plaudit_intake_rejected_total";
 const ACK: &str = "plaudit_intake_ack_seconds";
 const QUEUE: &str = "plaudit_intake_producer_queue_records";
+const CONNECTIONS: &str = "plaudit_intake_connections";
+const REQUESTS_UNDER_WAY: &str = "plaudit_intake_open_requests";
+const BYTES_UNDER_WAY: &str = "plaudit_intake_buffered_bytes";
 const KAFKA_ERRORS: &str = "plaudit_intake_kafka_errors_total";
 
 /// Handles, looked up once: counting an event takes no lookup by name.
@@ -20,6 +25,9 @@ pub(crate) struct Metrics {
     rejected: PerDialect<{ ItemCode::ALL.len() }>,
     ack: Histogram,
     queue: Gauge,
+    connections: Gauge,
+    open_requests: Gauge,
+    buffered_bytes: Gauge,
 }
 
 /// A counter for each value of a label, for each dialect.
@@ -80,6 +88,9 @@ impl Metrics {
             rejected: PerDialect::register(REJECTED, "code", ItemCode::ALL.map(ItemCode::code)),
             ack: histogram!(ACK),
             queue: gauge!(QUEUE),
+            connections: gauge!(CONNECTIONS),
+            open_requests: gauge!(REQUESTS_UNDER_WAY),
+            buffered_bytes: gauge!(BYTES_UNDER_WAY),
         }
     }
 
@@ -105,14 +116,29 @@ impl Metrics {
         self.ack.record(seconds);
     }
 
+    /// For the server, which counts them.
+    pub(crate) fn connections(&self) -> Gauge {
+        self.connections.clone()
+    }
+
+    /// What is taken of the room for requests; asked for every now and then.
+    pub(crate) fn under_way(&self, admission: &Admission) {
+        self.open_requests.set(gauged(admission.requests()));
+        self.buffered_bytes.set(gauged(admission.bytes()));
+    }
+
     /// What the publisher says of itself; asked for every now and then.
     pub(crate) fn publisher(&self, queue_len: usize, failures: Vec<(&'static str, u64)>) {
-        #[expect(clippy::cast_precision_loss, reason = "a queue is shorter than 2^53")]
-        self.queue.set(queue_len as f64);
+        self.queue.set(gauged(queue_len));
         for (code, count) in failures {
             counter!(KAFKA_ERRORS, "code" => code).absolute(count);
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn gauged(count: usize) -> f64 {
+    count as f64
 }
 
 fn describe() {
@@ -135,6 +161,18 @@ fn describe() {
     describe_gauge!(
         QUEUE,
         "events that were taken and are not confirmed; at the bound, requests are answered 503"
+    );
+    describe_gauge!(
+        CONNECTIONS,
+        "open connections; at `intake.connections.max` more are answered 503"
+    );
+    describe_gauge!(
+        REQUESTS_UNDER_WAY,
+        "requests that are not answered yet; at `intake.limits.concurrent_requests` more are answered 503"
+    );
+    describe_gauge!(
+        BYTES_UNDER_WAY,
+        "bytes of their bodies; at `intake.limits.buffered_bytes` more are answered 503"
     );
     describe_counter!(
         KAFKA_ERRORS,

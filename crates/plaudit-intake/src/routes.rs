@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use plaudit_dialects::{Hints, dialect_of, table};
@@ -17,7 +17,6 @@ use tower::Layer as _;
 use tower::util::MapRequestLayer;
 
 use crate::feedback::{Candidates, take};
-use crate::headers::has_body;
 use crate::query::no_query_url;
 use crate::{Intake, Publish, faults};
 
@@ -115,18 +114,7 @@ fn unserved(request: &Request, error: ApiError) -> Response {
     let dialect = dialect_of(path, &hints(request.uri(), headers));
     let id = RequestId::given(request.extensions(), headers);
     let route = (error.status() == StatusCode::NOT_FOUND).then_some((request.method(), path));
-    closing(faults::answer(dialect, error, headers, route, &id), headers)
-}
-
-/// Says that the connection ends with this answer, where the body was not read:
-/// the server closes it then, and a client that did not know would send its next
-/// request into the closed one.
-pub(crate) fn closing(mut response: Response, request: &HeaderMap) -> Response {
-    if has_body(request) {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
-    }
-    response
+    faults::answer(dialect, error, headers, route, &id)
 }
 
 /// Takes doubled and trailing slashes out of the path: clients whose base URL ends

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::Offset;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::Consumer;
@@ -185,6 +187,33 @@ impl Admin {
             result.map_err(|(_, code)| KafkaError::request_code(REQUEST, code))?;
         }
         Ok(())
+    }
+
+    /// Replaces the settings of `kafka.topic`, as an operator may at any time: those
+    /// that are not named become the cluster's. For tests of what follows.
+    ///
+    /// # Errors
+    /// When the cluster does not answer within `timeout`, or refuses.
+    pub async fn alter_topic(
+        &self,
+        settings: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<(), KafkaError> {
+        const REQUEST: &str = "alter a topic";
+        let topic = ResourceSpecifier::Topic(&self.config.topic);
+        let altered = settings
+            .iter()
+            .fold(AlterConfig::new(topic), |altered, (key, value)| {
+                altered.set(key, value)
+            });
+        let options = AdminOptions::new().request_timeout(Some(timeout));
+        let answer = self.client.alter_configs(&[altered], &options).await;
+        let answer = answer.map_err(|error| KafkaError::request(REQUEST, &error))?;
+        answer.into_iter().try_for_each(|result| {
+            result
+                .map(drop)
+                .map_err(|(_, code)| KafkaError::request_code(REQUEST, code))
+        })
     }
 
     /// The offsets that the group `kafka.group` committed for `kafka.topic`.

@@ -105,6 +105,16 @@ impl ConfirmingProducer {
         Self::with_role(config, Role::DeadLetterProducer)
     }
 
+    /// Makes a producer that sends each record by itself: for those that a broker
+    /// refused together with others, [`Reason::TooLarge`]. It refuses a batch as a
+    /// whole, for the batch's size, and says of every record in it that it is too large.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn one_by_one(config: &KafkaConfig) -> Result<Self, KafkaError> {
+        Self::with_role(config, Role::SingleProducer)
+    }
+
     fn with_role(config: &KafkaConfig, role: Role) -> Result<Self, KafkaError> {
         let context = Context {
             tracker: Tracker::new("producer"),

@@ -19,6 +19,8 @@ pub(crate) enum Role {
     Producer,
     /// Writes dead letters: few, and larger than an event may be.
     DeadLetterProducer,
+    /// Writes events that a broker refused together with others, each by itself.
+    SingleProducer,
     /// A member of the sink's group.
     Consumer,
     /// Reads whole topics without committing.
@@ -215,6 +217,14 @@ const PRODUCER: &[(&str, &str)] = &[
     ("statistics.interval.ms", STATISTICS_INTERVAL_MS),
 ];
 
+/// A batch is a record here, so that a broker's word about a batch is about a record.
+const SINGLE: &[(&str, &str)] = &[
+    ("batch.num.messages", "1"),
+    // Nobody to wait for.
+    ("queue.buffering.max.ms", "0"),
+    ("queue.buffering.max.kbytes", "16384"),
+];
+
 const CONSUMER: &[(&str, &str)] = &[
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
@@ -304,6 +314,10 @@ pub(crate) fn client_config(config: &KafkaConfig, role: Role) -> Result<ClientCo
             set_all(&mut client, PRODUCER);
             client.set("message.max.bytes", DEAD_MAX_MESSAGE_BYTES.to_string());
         }
+        Role::SingleProducer => {
+            set_all(&mut client, PRODUCER);
+            set_all(&mut client, SINGLE);
+        }
         Role::Consumer => {
             set_all(&mut client, CONSUMER);
             client.set("group.id", &config.group);
@@ -346,6 +360,9 @@ fn set_all(client: &mut ClientConfig, settings: &[(&str, &str)]) {
 fn concerns(role: Role, key: &str) -> bool {
     match role {
         Role::Producer => !CONSUMER_ONLY.contains(&key),
+        Role::SingleProducer => {
+            !CONSUMER_ONLY.contains(&key) && SINGLE.iter().all(|(ours, _)| *ours != key)
+        }
         // Its limit for a record is not the intake's.
         Role::DeadLetterProducer => !CONSUMER_ONLY.contains(&key) && key != "message.max.bytes",
         Role::Consumer => !PRODUCER_ONLY.contains(&key),
@@ -365,9 +382,10 @@ mod tests {
         }
     }
 
-    const ROLES: [Role; 5] = [
+    const ROLES: [Role; 6] = [
         Role::Producer,
         Role::DeadLetterProducer,
+        Role::SingleProducer,
         Role::Consumer,
         Role::Reader,
         Role::Admin,

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use plaudit_service::ConnectionsConfig;
 use serde::{Deserialize, Serialize};
 
 /// The query service.
@@ -23,6 +24,8 @@ pub struct QueryConfig {
     /// Reads at one time; one more is answered with 503 at once. Waiting for
     /// receipts does not count.
     pub max_concurrent: usize,
+    /// Bounds on connections.
+    pub connections: ConnectionsConfig,
     /// Receipts.
     pub receipts: ReceiptsConfig,
 }
@@ -53,6 +56,7 @@ impl Default for QueryConfig {
             max_limit: 1000,
             timeout: Duration::from_secs(10),
             max_concurrent: 64,
+            connections: ConnectionsConfig::default(),
             receipts: ReceiptsConfig::default(),
         }
     }
@@ -105,7 +109,10 @@ impl QueryConfig {
             ),
         ];
         let problems = checks.into_iter().filter(|(wrong, _)| *wrong);
-        problems.map(|(_, problem)| problem.to_owned()).collect()
+        problems
+            .map(|(_, problem)| problem.to_owned())
+            .chain(self.connections.problems("query.connections"))
+            .collect()
     }
 }
 
@@ -121,6 +128,10 @@ mod tests {
             max_limit: 10_001,
             timeout: Duration::ZERO,
             max_concurrent: 0,
+            connections: ConnectionsConfig {
+                max: 0,
+                ..ConnectionsConfig::default()
+            },
             receipts: ReceiptsConfig {
                 poll_interval: Duration::ZERO,
                 max_receipts: 0,
@@ -130,7 +141,7 @@ mod tests {
             ..QueryConfig::default()
         };
         let problems = config.problems();
-        assert_eq!(problems.len(), 7, "{problems:?}");
+        assert_eq!(problems.len(), 8, "{problems:?}");
         assert!(problems.iter().all(|problem| problem.starts_with("query.")));
     }
 }

@@ -10,6 +10,8 @@ const REQUESTS_TOTAL: &str = "plaudit_query_requests_total";
 const SECONDS: &str = "plaudit_query_seconds";
 const WAITING: &str = "plaudit_query_waiting_requests";
 
+const CONNECTIONS: &str = "plaudit_query_connections";
+
 /// Says what each metric means; once, at the start.
 pub(crate) fn describe() {
     describe_counter!(
@@ -23,9 +25,18 @@ pub(crate) fn describe() {
         "From the request's head to the answer's, by route. `receipts` includes the wait."
     );
     describe_gauge!(
+        CONNECTIONS,
+        "Open connections. At `query.connections.max` more are answered 503."
+    );
+    describe_gauge!(
         WAITING,
         "Requests that wait for receipts. At `query.receipts.max_waiting` more are refused."
     );
+}
+
+/// For the server, which counts them.
+pub(crate) fn connections() -> metrics::Gauge {
+    metrics::gauge!(CONNECTIONS)
 }
 
 /// One request was answered; `outcome` is `ok` or an error's code.

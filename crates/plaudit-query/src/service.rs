@@ -7,8 +7,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::serve::ListenerExt as _;
-use plaudit_service::{ApiError, KeyFileError, Keyring, Readiness, Scope, request_id};
+use plaudit_service::{ApiError, HttpServer, KeyFileError, Keyring, Readiness, Scope, request_id};
 use plaudit_store::Store;
 use plaudit_store::read::Reader;
 use tokio::net::TcpListener;
@@ -36,7 +35,7 @@ pub struct Deps {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The listener has no address, or failed.
+    /// The listener has no address.
     #[error("cannot serve the query API")]
     Serve(#[source] std::io::Error),
     /// It would be open to the network.
@@ -69,7 +68,7 @@ impl Deps {
 /// that wait for receipts are answered with what is known, the others finish.
 ///
 /// # Errors
-/// [`ServeError`] when the listener fails, or is not loopback in open mode.
+/// [`ServeError`] when the listener has no address, or is not loopback in open mode.
 pub async fn run(
     listener: TcpListener,
     deps: Deps,
@@ -81,7 +80,6 @@ pub async fn run(
         .map_err(ServeError::Open)?;
     metrics::describe();
 
-    let stop = stop.child_token();
     let reader = Reader::new(deps.store, deps.config.timeout);
     let (ledger, watcher) = watch::new(reader.clone(), &deps.config.receipts);
     let app = App {
@@ -92,32 +90,26 @@ pub async fn run(
         keyring: deps.keyring,
     };
     let readiness = deps.readiness;
-    let stopping = {
-        let (stop, readiness) = (stop.clone(), readiness.clone());
-        async move {
-            stop.cancelled().await;
-            readiness.block("running", "stopping");
-        }
-    };
-    // An answer is one write; waiting for more of it only delays it.
-    let listener = listener.tap_io(|socket| {
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(stopping);
+    let patience = app.config.timeout;
+    let connections = app.config.connections.clone();
+    let mut server = HttpServer::new(router(app), &connections, metrics::connections());
     tracing::info!(%address, "serving the query API");
     let serving = async {
-        let served = server.await;
-        stop.cancel();
-        served
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = server.accept(&listener) => {}
+        }
+        // Before the listener closes, so that nobody is sent here to find it closed.
+        readiness.block("running", "stopping");
+        drop(listener);
+        server.drain(patience).await;
     };
-    let (served, (), ()) = tokio::join!(
+    tokio::join!(
         serving,
         watcher.run(stop.clone()),
         probe(&reader, &readiness, &stop),
     );
-    served.map_err(ServeError::Serve)
+    Ok(())
 }
 
 pub(crate) fn router(app: App) -> Router {
@@ -179,7 +171,10 @@ async fn admit(
         request.extensions_mut().insert(principal);
     }
     if route.waits() {
-        return Ok(next.run(request).await);
+        // As long as it may wait, and with it the time for its body and its reads.
+        let patience = app.config.receipts.max_wait + app.config.timeout;
+        let answer = tokio::time::timeout(patience, next.run(request)).await;
+        return answer.map_err(|_| error::too_slow());
     }
     let _permit = app.reads.try_acquire().map_err(|full| match full {
         TryAcquireError::NoPermits | TryAcquireError::Closed => error::busy(),

@@ -1,9 +1,10 @@
-//! What every service of Plaudit shares: tasks that end, probes and metrics,
-//! keys, logs, and the shape of an error.
+//! What every service of Plaudit shares: connections and tasks that end, probes and
+//! metrics, keys, logs, and the shape of an error.
 //!
 //! It knows nothing of feedback, Kafka or ClickHouse. It exists because intake,
 //! sink and query would otherwise each have their own copy of it.
 
+mod connections;
 mod error;
 mod keys;
 mod logging;
@@ -11,6 +12,7 @@ mod observe;
 mod secret;
 mod tasks;
 
+pub use connections::{ConnectionsConfig, HttpServer};
 pub use error::{ApiError, ErrorCode, RequestId, request_id};
 pub use keys::{
     AuthConfig, AuthError, AuthMode, KeyEntry, KeyFileError, KeyHash, Keyring, NewKey, Principal,

@@ -15,9 +15,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use metrics::Gauge;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+
+use crate::{ConnectionsConfig, HttpServer};
 
 /// Where metrics and probes are served (`observe.*`).
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -32,16 +35,13 @@ pub struct ObserveConfig {
 #[derive(Clone)]
 pub struct MetricsHandle(PrometheusHandle);
 
-/// Why metrics or probes are not served.
+/// Why metrics are not recorded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObserveError {
     /// The recorder is there already, or a bucket list is empty.
     #[error("cannot install the metrics recorder")]
     Recorder(#[source] BuildError),
-    /// The listener failed.
-    #[error("cannot serve metrics and probes")]
-    Serve(#[source] std::io::Error),
 }
 
 /// What stands between a service and its work: ready when nothing does.
@@ -59,6 +59,15 @@ const SECONDS_BUCKETS: [f64; 16] = [
 const COUNT_BUCKETS: [f64; 12] = [
     1.0, 10.0, 100.0, 500.0, 1e3, 5e3, 1e4, 5e4, 1e5, 1e6, 1e7, 1e8,
 ];
+
+/// Connections of probes and scrapers.
+const CONNECTIONS: usize = 256;
+
+/// How long one of them may say nothing, or take nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the last of them may take when everything else has ended.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// How often the recorder folds its histograms; it grows between two of these.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -127,25 +136,33 @@ pub fn install_metrics() -> Result<MetricsHandle, ObserveError> {
 }
 
 /// Serves `/metrics`, `/healthz` and `/readyz` until `stop`.
-///
-/// # Errors
-/// [`ObserveError::Serve`] when the listener fails.
 pub async fn serve(
     listener: TcpListener,
     metrics: MetricsHandle,
     readiness: Readiness,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), ObserveError> {
+) {
     let upkeep = metrics.clone();
     let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready).with_state(readiness))
         .route("/metrics", get(render).with_state(metrics));
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop);
+    // Whoever probes asks a line and takes a page: a connection that does less is cut
+    // long before the service is waited for.
+    let connections = ConnectionsConfig {
+        max: CONNECTIONS,
+        header_timeout: PATIENCE,
+        write_timeout: PATIENCE,
+        ..ConnectionsConfig::default()
+    };
+    let mut server = HttpServer::new(router, &connections, Gauge::noop());
     tokio::select! {
-        result = server => result.map_err(ObserveError::Serve),
-        () = keep_up(upkeep) => Ok(()),
+        () = server.accept(&listener) => {}
+        () = keep_up(upkeep) => {}
+        () = stop => {}
     }
+    drop(listener);
+    server.drain(DRAIN).await;
 }
 
 async fn keep_up(metrics: MetricsHandle) {

@@ -16,7 +16,7 @@ use plaudit_service::{Keyring, LogFormat, init_logging};
 use crate::config::{Config, Sources};
 use crate::console::{print, say};
 use crate::{
-    clickhouse, dead, demo, drill, load, migrate, rebuild, services, standalone, up, verify,
+    clickhouse, dead, demo, drill, load, migrate, plan, rebuild, services, standalone, up, verify,
 };
 use arguments::{Command, ConfigCommand, CreateKey, KeysCommand};
 
@@ -71,6 +71,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Load(options) => runtime()?.block_on(load::run(options))?,
         Command::Demo(options) => runtime()?.block_on(demo::run(options, sources))?,
+        Command::Plan(options) => plan::run(&options),
         Command::Drill(options) => runtime()?.block_on(drill::run(options, &sources))?,
         Command::Version => print(format_args!("plaudit {}", env!("CARGO_PKG_VERSION"))),
         Command::Tethered(arguments) => {

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
+use crate::descriptors::make_room;
 
 /// How long a service may take to end what is under way after SIGTERM. Just below what
 /// Kubernetes gives a pod.
@@ -31,7 +32,8 @@ const QUERY_METRICS_PORT: u16 = 9103;
 /// # Errors
 ///
 /// When it does not start, or a part of it fails or does not end in time.
-pub async fn intake(config: Config) -> anyhow::Result<()> {
+pub async fn intake(mut config: Config) -> anyhow::Result<()> {
+    make_room(&mut [("intake", &mut config.intake.connections)]);
     let keyring = Arc::new(Keyring::load(config.auth.clone())?);
     let registry = MetricRegistry::load(config.metrics.clone())?;
     let listener = listen(config.intake.listen, "intake.listen").await?;
@@ -85,7 +87,8 @@ pub async fn sink(config: Config) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// When it does not start, or a part of it fails or does not end in time.
-pub async fn query(config: Config) -> anyhow::Result<()> {
+pub async fn query(mut config: Config) -> anyhow::Result<()> {
+    make_room(&mut [("query", &mut config.query.connections)]);
     let keyring = Arc::new(Keyring::load(config.auth.clone())?);
     let listener = listen(config.query.listen, "query.listen").await?;
     let readiness = Readiness::waiting_for(&[Deps::CLICKHOUSE]);
@@ -133,7 +136,11 @@ pub(crate) async fn observe(
     let mut tasks = Tasks::default();
     // Until the end: who drains says that it is not ready, and is measured still.
     let end = tasks.end_token().cancelled_owned();
-    tasks.start_watching("observe", serve(listener, metrics, readiness.clone(), end));
+    let serving = serve(listener, metrics, readiness.clone(), end);
+    tasks.start_watching("observe", async move {
+        serving.await;
+        Ok::<_, std::convert::Infallible>(())
+    });
     Ok(tasks)
 }
 

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clickhouse::{self, ClickhouseOptions};
 use crate::config::Config;
 use crate::console::say;
+use crate::descriptors::make_room;
 use crate::services::{self, INTAKE_METRICS_PORT};
 use crate::token_secret;
 
@@ -166,6 +167,10 @@ impl Drop for Counted {
 ///
 /// When a part does not start, fails, or does not end in time.
 pub async fn run(mut config: Config, engine: ClickhouseOptions) -> anyhow::Result<()> {
+    make_room(&mut [
+        ("intake", &mut config.intake.connections),
+        ("query", &mut config.query.connections),
+    ]);
     config.clickhouse.url = format!("http://{}", engine.listen);
     config.intake.query_url = Some(format!("http://{}", config.query.listen));
     let directory = engine.directory.clone();

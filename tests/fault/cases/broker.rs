@@ -81,7 +81,7 @@ async fn too_large(stage: &mut Stage) -> Result<Row> {
     // What the producer puts together must fit as well.
     let options = Options::default().with("kafka.properties.batch.size", 20_000);
     let mut scene = Scene::set_silent(stage, options).await?;
-    scene.set_of_topic("max.message.bytes=30000").await?;
+    scene.set_of_topic("max.message.bytes", "30000").await?;
     scene.begin()?;
     scene.go_on(Duration::from_secs(1)).await;
     let watch = scene.watch()?;

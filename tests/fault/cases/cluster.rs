@@ -74,7 +74,7 @@ async fn gone(stage: &mut Stage, count: usize) -> Result<Row> {
 async fn not_enough(stage: &mut Stage) -> Result<Row> {
     let mut scene = Scene::set_silent(stage, options()).await?;
     // Then one of three is enough to have too few.
-    scene.set_of_topic("min.insync.replicas=3").await?;
+    scene.set_of_topic("min.insync.replicas", "3").await?;
     scene.begin()?;
     scene.go_on(Duration::from_secs(1)).await;
     let watch = scene.watch()?;

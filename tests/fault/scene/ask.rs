@@ -5,10 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use plaudit::up::Broker;
 use plaudit_kafka::{ConfirmingProducer, Delivery, Record};
 use support::command;
-use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use super::Scene;
@@ -61,18 +59,8 @@ impl Scene<'_> {
     }
 
     /// Changes a setting of the topic, as its operator might.
-    pub(crate) async fn set_of_topic(&self, setting: &str) -> Result<()> {
-        let Broker { java, jars, .. } = &self.site.kafka.broker;
-        let mut command = Command::new(java);
-        command.args(["-XX:TieredStopAtLevel=1", "-cp"]);
-        command.arg(jars.join("*")).arg("kafka.admin.ConfigCommand");
-        command.args(["--bootstrap-server", &self.kafka.brokers, "--alter"]);
-        command.args(["--entity-type", "topics", "--add-config", setting]);
-        command.args(["--entity-name", &self.kafka.topic]);
-        let output = command.kill_on_drop(true).output().await?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "set {setting}: {said}");
-        Ok(())
+    pub(crate) async fn set_of_topic(&self, key: &str, value: &str) -> Result<()> {
+        Ok(self.admin.alter_topic(&[(key, value)], ASK).await?)
     }
 
     /// Lets the fault, or the load, go on for a while: its schedule.

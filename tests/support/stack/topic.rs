@@ -113,6 +113,16 @@ impl Stack {
         Ok(self.admin.delete_before(&before, DEADLINE).await?)
     }
 
+    /// Lowers what the broker takes of the topic at once, in bytes.
+    ///
+    /// # Errors
+    /// When the broker does not.
+    pub async fn limit_batches(&self, bytes: u32) -> Result<()> {
+        let bytes = bytes.to_string();
+        let settings = [("max.message.bytes", bytes.as_str())];
+        Ok(self.admin.alter_topic(&settings, DEADLINE).await?)
+    }
+
     /// What the group has committed, by partition.
     ///
     /// # Errors

@@ -8,11 +8,12 @@ use http::StatusCode;
 use plaudit_event::{FieldError, ItemCode};
 use serde_json::{Value, json};
 
+use crate::json::written;
 use crate::{Answer, Delivery, Fates, Parsed, Refused};
 
 /// An error in the usual shape.
 pub(super) fn detail(status: StatusCode, message: &str) -> Answer {
-    Answer::new(status, json!({"detail": message}).to_string())
+    Answer::new(status, written(&json!({"detail": message})))
 }
 
 /// The fault of the item at `index` of an array.
@@ -46,7 +47,7 @@ pub(super) fn invalid_in(place: &str, error: &FieldError) -> Answer {
         _ => "value_error",
     };
     let body = json!({"detail": [{"loc": loc, "msg": error.message, "type": kind}]});
-    Answer::new(StatusCode::UNPROCESSABLE_ENTITY, body.to_string())
+    Answer::new(StatusCode::UNPROCESSABLE_ENTITY, written(&body))
 }
 
 /// The answer of a request whose events are one thing: [`Parsed::note`], once

@@ -15,6 +15,7 @@ use super::metadata::{Object, entries, named};
 use super::query::{Paging, wrong};
 use super::take::path_id;
 use super::{HIDDEN, SCORE, SOURCE};
+use crate::json::written;
 use crate::{Answer, Call, Refusal, Search, Stored};
 
 /// Asks for `GET /feedback/{id}`.
@@ -159,7 +160,7 @@ fn said(feedback: &Feedback<'_>, sent_score: Option<&RawValue>) -> (String, Stri
     let value = feedback.value.as_ref();
     let shown = value.map_or("null", Value::json);
     let shown = match shown.starts_with('[') {
-        true => json!(shown).to_string(),
+        true => written(&shown),
         false => shown.to_owned(),
     };
     let Some(score) = feedback.score else {
@@ -171,7 +172,7 @@ fn said(feedback: &Feedback<'_>, sent_score: Option<&RawValue>) -> (String, Stri
     match sent {
         Some(sent) => (shown, sent.json().to_owned()),
         None if value.is_some() && feedback.value_repeats_score() => ("null".to_owned(), shown),
-        None => (shown, json!(score).to_string()),
+        None => (shown, written(&score)),
     }
 }
 
@@ -180,9 +181,9 @@ fn source(feedback: &Feedback<'_>, rest: Option<&RawValue>) -> String {
     let kind = source.map_or(Source::DEFAULT_KIND, |source| source.kind.as_str());
     let info = source.and_then(|source| source.info.as_ref());
     let mut object = Object::default();
-    object.push("type", &json!(kind).to_string());
+    object.push("type", &written(&kind));
     object.push("metadata", info.map_or("{}", Json::get));
-    object.push("user_id", &json!(feedback.rater).to_string());
+    object.push("user_id", &written(&feedback.rater));
     for (name, raw) in entries(rest) {
         object.push(&name, raw.get());
     }

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::item::Item;
 use super::{AHEAD, SCORE, SOURCE};
+use crate::json::written;
 use crate::sent::Entries;
 
 /// A JSON object, written entry by entry.
@@ -21,7 +22,7 @@ impl Object {
     /// Adds an entry; `json` is one JSON value.
     pub(super) fn push(&mut self, name: &str, json: &str) {
         self.0.push(if self.0.is_empty() { '{' } else { ',' });
-        self.0.push_str(&serde_json::json!(name).to_string());
+        self.0.push_str(&written(&name));
         self.0.push(':');
         self.0.push_str(json);
     }
@@ -45,7 +46,7 @@ pub(super) fn metadata(item: &Item<'_>, refused_time: Option<&str>) -> Option<Js
         object.push(name, raw.get());
     }
     if let Some(time) = refused_time {
-        object.push(AHEAD, &serde_json::json!(time).to_string());
+        object.push(AHEAD, &written(&time));
     }
     if let (Some(value), Some(score)) = (&item.value, &item.score)
         && !can_be_told_apart(value, score)

@@ -19,6 +19,7 @@ use super::metadata::{named, string};
 use super::put::Put;
 use super::take::path_id;
 use super::tokens::{no_tokens, terms};
+use crate::json::written;
 use crate::page;
 use crate::public::{self, OPEN};
 use crate::sent::{Fault, Fields, FromSent, Sent, content};
@@ -205,7 +206,7 @@ fn redeem(
     let mut batch = call.batch(Dialect::Langsmith, 0);
     batch.push(&put.event);
     Ok(Parsed {
-        note: json!({"id": token.id}).to_string(),
+        note: written(&json!({"id": token.id})),
         ..Parsed::whole(batch)
     })
 }

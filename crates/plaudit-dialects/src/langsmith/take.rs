@@ -12,6 +12,7 @@ use super::config;
 use super::item::{Change, Item};
 use super::metadata::renamed;
 use super::put::Put;
+use crate::json::written;
 use crate::sent::{FromSent as _, Sent};
 use crate::vendor::text;
 use crate::{Batch, Call, Parsed, Refusal};
@@ -93,7 +94,7 @@ pub(super) fn change<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refu
         batch.push(&call.event(Dialect::Langsmith, call.time_of(0), operation));
     }
     Ok(Parsed {
-        note: json!({"id": id}).to_string(),
+        note: written(&json!({"id": id})),
         ..Parsed::whole(batch)
     })
 }
@@ -105,7 +106,7 @@ pub(super) fn delete<'a>(call: &Call<'a>, _body: &'a [u8]) -> Result<Parsed, Ref
     let operation = Operation::Retract { id };
     batch.push(&call.event(Dialect::Langsmith, call.time_of(0), operation));
     Ok(Parsed {
-        note: json!({"id": id}).to_string(),
+        note: written(&json!({"id": id})),
         ..Parsed::whole(batch)
     })
 }

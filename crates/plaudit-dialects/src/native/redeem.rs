@@ -15,6 +15,7 @@ use serde::de::MapAccess;
 use serde_json::json;
 
 use super::token::no_tokens;
+use crate::json::written;
 use crate::page::{self, Question};
 use crate::public::{self, OPEN};
 use crate::sent::{Fault, Fields, FromSent, Sent, content};
@@ -72,7 +73,7 @@ pub(super) fn answer(parsed: &Parsed, fates: &Fates<'_>) -> Answer {
         Delivery::Confirmed(_) => {
             let ids: Vec<_> = parsed.batch.ids().collect();
             let body = json!({"status": "accepted", "id": ids.first()});
-            return open(Answer::new(StatusCode::OK, body.to_string()));
+            return open(Answer::new(StatusCode::OK, written(&body)));
         }
         Delivery::Unconfirmed | Delivery::Refused(Refused::Busy { .. }) => Why::Other {
             status: StatusCode::SERVICE_UNAVAILABLE,
@@ -101,7 +102,7 @@ pub(super) fn answer(parsed: &Parsed, fates: &Fates<'_>) -> Answer {
 /// An error in the native shape, for what only a dialect knows.
 pub(super) fn error(status: StatusCode, code: &str, field: Option<&str>, message: &str) -> Answer {
     let body = json!({"error": {"code": code, "message": message, "field": field}});
-    open(Answer::new(status, body.to_string()))
+    open(Answer::new(status, written(&body)))
 }
 
 fn open(answer: Answer) -> Answer {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::item::{own_id, required};
 use super::redeem::error;
+use crate::json::written;
 use crate::sent::{Fault, Fields, FromSent, Sent};
 use crate::token::{self, MAX_LIFETIME};
 use crate::vendor::text;
@@ -54,7 +55,7 @@ pub(super) fn mint<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Answer, Refusa
         "url": format!("{}/v1/tokens/{signed}", call.origin),
         "expires_at": token.expires_at.to_string(),
     });
-    Ok(Answer::new(StatusCode::OK, body.to_string()))
+    Ok(Answer::new(StatusCode::OK, written(&body)))
 }
 
 /// Why none is given out and none is known.

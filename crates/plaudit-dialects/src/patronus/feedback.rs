@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::id;
 use crate::fastapi::{self, Place};
+use crate::json::written;
 use crate::raw::{self, Kind};
 use crate::sent::Entries;
 use crate::vendor::text;
@@ -59,7 +60,7 @@ pub(super) fn give<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusa
     let mut batch = call.batch(Dialect::Patronus, text.len());
     batch.push(&call.event(Dialect::Patronus, version_time, operation));
     Ok(Parsed {
-        note: json!({ "feedback_positive": positive }).to_string(),
+        note: written(&json!({ "feedback_positive": positive })),
         ..Parsed::whole(batch)
     })
 }

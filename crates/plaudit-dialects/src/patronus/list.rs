@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::feedback::{INPUT, METRIC};
 use super::id;
 use crate::fastapi::{self, Place};
+use crate::json::written;
 use crate::{Answer, Call, Refusal, Search, Stored};
 
 /// How many are shown when nobody says.
@@ -53,7 +54,7 @@ pub(super) fn ask(call: &Call<'_>) -> Result<Search, Refusal> {
 pub(super) fn show(_: &Search, stored: &[Stored<'_>]) -> Answer {
     let feedbacks: Vec<Value> = stored.iter().map(entry).collect();
     let body = json!({ "feedbacks": feedbacks });
-    Answer::new(StatusCode::OK, body.to_string())
+    Answer::new(StatusCode::OK, written(&body))
 }
 
 fn entry(stored: &Stored<'_>) -> Value {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use plaudit_event::{FieldError, Json, Limits, Tags, Text};
 use serde_json::value::RawValue;
 
+use crate::json::written;
 use crate::sent::Entries;
 
 /// What a feedback's metadata comes to.
@@ -95,7 +96,7 @@ fn with_extra(object: &str, extra: &[(Text<'_>, &RawValue)]) -> Result<String, F
         if !std::mem::take(&mut first) {
             text.push(',');
         }
-        text.push_str(&serde_json::json!(key).to_string());
+        text.push_str(&written(&key));
         text.push(':');
         text.push_str(raw.get());
     }

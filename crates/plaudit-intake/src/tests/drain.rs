@@ -52,7 +52,7 @@ async fn p1_a_request_under_way_is_answered_before_the_end() {
 #[tokio::test]
 async fn p5_a_connection_that_does_not_finish_its_headers_is_closed() {
     let mut setup = Setup::default();
-    setup.config.limits.header_timeout = Duration::from_millis(10);
+    setup.config.connections.header_timeout = Duration::from_millis(10);
     let app = setup.app();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -14,6 +14,7 @@ use crate::dead::DeadCommand;
 use crate::demo::DemoOptions;
 use crate::drill::DrillOptions;
 use crate::load::LoadOptions;
+use crate::plan::PlanOptions;
 use crate::rebuild::RebuildOptions;
 use crate::up::{Member, PortChoice, Ports, UpOptions};
 use crate::verify::VerifyOptions;
@@ -75,6 +76,8 @@ pub(super) enum Command {
     Load(LoadOptions),
     /// Show the whole path once, on real parts, and whether it agrees
     Demo(DemoOptions),
+    /// Say how much of everything a load needs, from measured costs
+    Plan(PlanOptions),
     /// Break a running `plaudit up` on purpose, and count what that cost; ends with 1 if
     /// something is lost or seen twice
     Drill(DrillOptions),

@@ -1,0 +1,237 @@
+//! Connections: accepted up to a bound, timed while they say nothing or take
+//! nothing, drained at the end.
+//!
+//! Routes, keys and bodies are the business of whoever gives the router. HTTP/1.1
+//! alone: what stands before Plaudit speaks it, and so do all SDKs.
+//!
+//! Invariant (promise **P5**): whatever clients do, a connection holds no more than
+//! [`ConnectionsConfig::header_bytes`] in either direction beside what its request
+//! was granted, and there are no more than [`ConnectionsConfig::max`] of them.
+
+mod config;
+mod inbound;
+mod socket;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use metrics::Gauge;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tower::ServiceExt as _;
+
+pub use config::ConnectionsConfig;
+use inbound::{Inbound, Watched};
+use socket::Socket;
+
+use crate::{ApiError, RequestId};
+
+/// Serves a router to whoever connects.
+pub struct HttpServer {
+    http: http1::Builder,
+    router: Router,
+    write_timeout: Duration,
+    tasks: JoinSet<()>,
+    graceful: GracefulShutdown,
+    places: Arc<Semaphore>,
+    /// Beyond the places: to be told that there is none.
+    doorstep: Arc<Semaphore>,
+    max: usize,
+    open: Gauge,
+}
+
+/// Connections that are told at one time that there is no place for them. The
+/// others wait until these have been.
+const TURNED_AWAY: usize = 256;
+
+/// How long one of these may take to ask, and to take the answer.
+const TURNING_AWAY: Duration = Duration::from_secs(1);
+
+/// Seconds after which there may be a place.
+const RETRY_AFTER: u32 = 1;
+
+/// How long to wait when the system has no more descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl HttpServer {
+    /// A server of `router`; `open` is kept at the number of connections.
+    pub fn new(router: Router, config: &ConnectionsConfig, open: Gauge) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(config.header_timeout)
+            .max_buf_size(config.header_bytes);
+        let max = config.max.min(Semaphore::MAX_PERMITS);
+        open.set(0.0);
+        Self {
+            http,
+            router,
+            write_timeout: config.write_timeout,
+            tasks: JoinSet::new(),
+            graceful: GracefulShutdown::new(),
+            places: Arc::new(Semaphore::new(max)),
+            doorstep: Arc::new(Semaphore::new(TURNED_AWAY)),
+            max,
+            open,
+        }
+    }
+
+    /// Accepts for ever. Cancel safe: a connection that was accepted is served.
+    pub async fn accept(&mut self, listener: &TcpListener) {
+        let mut is_failing = false;
+        loop {
+            self.count();
+            // While the doorstep is full too, the next ones wait in the system's queue.
+            let is_open = self.places.available_permits() + self.doorstep.available_permits() > 0;
+            let accepted = tokio::select! {
+                accepted = listener.accept(), if is_open => accepted,
+                Some(ended) = self.tasks.join_next() => {
+                    settle(ended);
+                    continue;
+                }
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    is_failing = false;
+                    self.take(stream);
+                }
+                Err(error) if is_the_clients(&error) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(%error, "cannot accept connections");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Lets each connection finish its request, and says in the answer that it was
+    /// the last one; after `patience` they are cut.
+    pub async fn drain(mut self, patience: Duration) {
+        if timeout(patience, self.graceful.shutdown()).await.is_err() {
+            tracing::warn!(
+                connections = self.tasks.len(),
+                "cut connections that did not finish"
+            );
+        }
+        self.tasks.abort_all();
+        while let Some(ended) = self.tasks.join_next().await {
+            settle(ended);
+        }
+        self.open.set(0.0);
+    }
+
+    fn take(&mut self, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot send small answers at once");
+        }
+        let inbound = Arc::<Inbound>::default();
+        let socket = Socket::new(stream, self.write_timeout, Arc::clone(&inbound));
+        let socket = TokioIo::new(socket);
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            self.serve(socket, inbound, place);
+        } else if let Ok(place) = Arc::clone(&self.doorstep).try_acquire_owned() {
+            self.turn_away(socket, place);
+        }
+    }
+
+    fn serve(
+        &mut self,
+        socket: TokioIo<Socket>,
+        inbound: Arc<Inbound>,
+        place: OwnedSemaphorePermit,
+    ) {
+        let router = self.router.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let inbound = Arc::clone(&inbound);
+            let request = request.map(|body| Body::new(Watched::new(body, &inbound)));
+            let answer = router.clone().oneshot(request);
+            async move {
+                let mut answer = answer.await?;
+                if !inbound.answered() {
+                    close(answer.headers_mut());
+                }
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let connection = self.http.serve_connection(socket, service);
+        let connection = self.graceful.watch(connection);
+        self.tasks.spawn(async move {
+            // A client that goes away or sends no HTTP is no business of ours.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+            drop(place);
+        });
+    }
+
+    /// Answers one request, whatever it is, with 503.
+    fn turn_away(&mut self, socket: TokioIo<Socket>, place: OwnedSemaphorePermit) {
+        let mut http = self.http.clone();
+        http.keep_alive(false);
+        let connection = http.serve_connection(socket, service_fn(refuse));
+        let connection = self.graceful.watch(connection);
+        self.tasks.spawn(async move {
+            // Whether the client hears it is its own affair.
+            if timeout(TURNING_AWAY, connection).await.is_err() {
+                tracing::debug!("a client that had no place said nothing");
+            }
+            drop(place);
+        });
+    }
+
+    fn count(&self) {
+        let open = self.max - self.places.available_permits();
+        self.open
+            .set(f64::from(u32::try_from(open).unwrap_or(u32::MAX)));
+    }
+}
+
+async fn refuse(request: Request<Incoming>) -> Result<Response, Infallible> {
+    let id = RequestId::of(request.headers());
+    let error = ApiError::unavailable("too many connections are open", RETRY_AFTER);
+    let mut answer = error.into_native(&id);
+    close(answer.headers_mut());
+    Ok(answer)
+}
+
+/// Says that the connection ends with this answer. It does so where a body was not
+/// read, and a client that did not know would send its next request into nothing.
+fn close(answer: &mut HeaderMap) {
+    answer.insert(header::CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// Whether only this one connection failed.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+fn settle(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("a request panicked; its connection was closed");
+    }
+}
+
+#[cfg(test)]
+mod tests;
