@@ -24,6 +24,14 @@ pub(crate) struct Site {
     pub(crate) clickhouse: Part,
     pub(crate) clickhouse_address: SocketAddr,
     cluster: Option<Cluster>,
+    /// Dropped after the parts, which write into it.
+    _scratch: Scratch,
+}
+
+/// The directory of this run, removed however the run ends.
+#[derive(Debug)]
+struct Scratch {
+    directory: PathBuf,
     _lock: DirectoryLock,
 }
 
@@ -44,7 +52,10 @@ impl Site {
     /// Starts broker and engine.
     pub(crate) async fn start() -> Result<Self> {
         let directory = scratch_directory("plaudit-fault")?;
-        let lock = DirectoryLock::claim(&directory)?;
+        let scratch = Scratch {
+            _lock: DirectoryLock::claim(&directory)?,
+            directory: directory.clone(),
+        };
         let [port, controller_port] = free_ports()?;
         let place = Place {
             directory: directory.join("kafka"),
@@ -63,7 +74,7 @@ impl Site {
             clickhouse,
             clickhouse_address,
             cluster: None,
-            _lock: lock,
+            _scratch: scratch,
         })
     }
 
@@ -90,17 +101,24 @@ impl Site {
         format!("http://{}", self.clickhouse_address)
     }
 
-    /// Ends every part and removes what they wrote.
+    /// Ends every part, and removes what they wrote.
     pub(crate) async fn end(mut self) -> Result<()> {
-        self.kafka.part.kill().await?;
-        self.clickhouse.kill().await?;
-        if let Some(cluster) = &mut self.cluster {
-            for broker in &mut cluster.brokers {
-                broker.part.kill().await?;
-            }
+        let cluster = self
+            .cluster
+            .iter_mut()
+            .flat_map(|cluster| &mut cluster.brokers);
+        let brokers = cluster.map(|broker| &mut broker.part);
+        for part in brokers.chain([&mut self.kafka.part, &mut self.clickhouse]) {
+            part.kill().await?;
         }
-        std::fs::remove_dir_all(&self.directory)?;
         Ok(())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Whatever stays is removed by the next run.
+        std::fs::remove_dir_all(&self.directory).ok();
     }
 }
 

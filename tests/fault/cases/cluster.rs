@@ -99,8 +99,7 @@ async fn full_disk(stage: &mut Stage) -> Result<Row> {
     let output = command.output().await.context("run prlimit")?;
     ensure!(output.status.success(), "prlimit fails");
     // A broker without a disk to write to ends itself.
-    let said = broken.failed().await?;
-    scene.note(said.lines().next_back().unwrap_or_default().trim());
+    broken.failed().await?;
     scene.go_on(scene.form.seconds(GONE.0, GONE.1)).await;
     broker(&mut scene, number).await?.start().await?;
     scene.fault_ended();
