@@ -26,6 +26,7 @@ async fn killed_often(stage: &mut Stage) -> Result<Row> {
     // The next life is the same member, so that it gets something done in its two seconds.
     let options = Options::default().with("kafka.properties.group.instance.id", "one");
     let mut scene = Scene::set(stage, options).await?;
+    scene.keep_copies().await?;
     let kills = scene.form.pick(2, 60);
     for _ in 0..kills {
         scene.go_on(Duration::from_secs(2)).await;

@@ -75,6 +75,7 @@ async fn crash(stage: &mut Stage) -> Result<Row> {
     // The next life is the same member: its partitions are its own at once.
     .with("kafka.properties.group.instance.id", "one");
     let mut scene = Scene::set(stage, options).await?;
+    scene.keep_copies().await?;
     scene.go_on(Duration::from_secs(1)).await;
     scene.sink(0)?.kill().await?;
     for round in 0..scene.form.pick(1, 3) {

@@ -148,6 +148,7 @@ async fn made_anew(stage: &mut Stage) -> Result<Row> {
 
 async fn replay(stage: &mut Stage) -> Result<Row> {
     let mut scene = Scene::set(stage, Options::default()).await?;
+    scene.keep_copies().await?;
     for has_ledger in [true, false] {
         scene.go_on(scene.form.seconds(SHORT, LONG)).await;
         scene.sink(0)?.stop().await?;

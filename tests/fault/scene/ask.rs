@@ -63,6 +63,13 @@ impl Scene<'_> {
         Ok(self.admin.alter_topic(&[(key, value)], ASK).await?)
     }
 
+    /// Keeps rows that a merge would take away, so that all that were inserted twice
+    /// are counted.
+    pub(crate) async fn keep_copies(&self) -> Result<()> {
+        let stop = "SYSTEM STOP MERGES {db}.feedback";
+        self.database.execute(stop).await.map(drop)
+    }
+
     /// Lets the fault, or the load, go on for a while: its schedule.
     pub(crate) async fn go_on(&self, time: Duration) {
         sleep(time).await;
