@@ -11,7 +11,7 @@ PLAUDIT = $(BUILT)/plaudit
 export RUST_TEST_THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up standalone test lint build counts counts-bless suites fault fuzz bench-pieces clean distclean tools
+.PHONY: help demo up standalone test lint build counts counts-bless suites fault model fuzz bench-pieces clean distclean tools
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,8 +56,8 @@ counts: ## Instructions an event by piece, held against the committed counts
 counts-bless: ## Write the instruction counts anew, for a change that has a reason
 	@$(CARGO) run --locked --quiet --profile counts --package plaudit-pieces -- bless
 
-fault: ## Faults on the built binary for half an hour, and the count of each: docs/faults.md
-	@$(CARGO) test --locked --release --package plaudit-tests --test fault -- --long
+model: ## The model of the sink's protocol with one more thing that goes wrong, for minutes
+	@PLAUDIT_MODEL=long $(CARGO) test --locked --package plaudit-model -- --nocapture --test-threads 1
 
 fuzz: ## Random requests to every dialect and to the multipart reader, for minutes
 	@PROPTEST_CASES=$${PROPTEST_CASES:-200000} $(CARGO) test --locked --release \

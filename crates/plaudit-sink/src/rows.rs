@@ -1,7 +1,7 @@
 //! Rows into `feedback`, and what cannot go in set aside (PROTOCOL: step 2; **P6**).
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use plaudit_event::Outcome;
 use plaudit_store::{Payload, Table};
@@ -41,17 +41,34 @@ impl Steps {
         for refused in refused {
             self.set_aside(batch, &refused, outcomes, dead).await?;
         }
-        // A copy of what could not be stored is no duplicate of anything stored.
+        self.set_copies_aside(batch, copies, outcomes, dead).await
+    }
+
+    /// A copy of what could not be stored is no duplicate of anything stored. It may
+    /// be stored itself, by a sink that was killed before it had an outcome.
+    async fn set_copies_aside(
+        &self,
+        batch: &Batch,
+        copies: Vec<(&Put, &Put)>,
+        outcomes: &mut Outcomes,
+        dead: &mut Vec<DeadLetter>,
+    ) -> Result<(), Stop> {
+        let mut orphans: BTreeMap<&'static str, Vec<&Put>> = BTreeMap::new();
         for (copy, first) in copies {
             if let Some((Outcome::DeadLettered, reason)) = outcomes.of(first.position) {
-                bury(batch, copy, reason, 0, outcomes, dead);
+                orphans.entry(reason).or_default().push(copy);
+                outcomes.set(copy.position, Outcome::Stored, "");
+            }
+        }
+        for (reason, orphans) in orphans {
+            for put in self.absent_of(batch, &orphans).await? {
+                bury(batch, put, reason, 0, outcomes, dead);
             }
         }
         Ok(())
     }
 
-    /// Makes dead letters of what was refused and is read back as absent. An error
-    /// answer can leave a row stored: that one is seen, and must be whole.
+    /// Makes dead letters of what was refused and is read back as absent.
     async fn set_aside(
         &self,
         batch: &Batch,
@@ -65,17 +82,7 @@ impl Steps {
             attempts,
             ..
         } = &refused.gave_up;
-        let places: Vec<_> = refused
-            .items
-            .iter()
-            .map(|put| (put.position.partition, put.position.offset))
-            .collect();
-        let stored = self.stored_at(&places).await?;
-        let (present, absent): (Vec<&Put>, Vec<&Put>) = refused
-            .items
-            .iter()
-            .partition(|put| stored.contains(put.position));
-        self.complete(batch, present).await?;
+        let absent = self.absent_of(batch, refused.items).await?;
         let reason = match why {
             Why::Poison => reason::POISON,
             Why::Exhausted | Why::Fatal => reason::EXHAUSTED,
@@ -95,6 +102,20 @@ impl Steps {
             bury(batch, put, reason, *attempts, outcomes, dead);
         }
         Ok(())
+    }
+
+    /// Reads back which of these have no rows. An error answer can leave a row
+    /// stored: that one is seen, and is made whole.
+    async fn absent_of<'b>(&self, batch: &Batch, puts: &[&'b Put]) -> Result<Vec<&'b Put>, Stop> {
+        let places: Vec<_> = puts
+            .iter()
+            .map(|put| (put.position.partition, put.position.offset))
+            .collect();
+        let stored = self.stored_at(&places).await?;
+        let (present, absent): (Vec<&Put>, Vec<&Put>) =
+            puts.iter().partition(|put| stored.contains(put.position));
+        self.complete(batch, present).await?;
+        Ok(absent)
     }
 
     /// Inserts again rows that an error answer left in the table, perhaps without

@@ -157,7 +157,10 @@ impl Start {
             let high = log.high;
             return Err(format!("ends at offset {high} and was stored up to {end}"));
         }
-        let prefix = ledger.map(|end| end.prefix);
+        // Batches end in any order: what the ledger has first may have a gap before it.
+        let prefix = ledger
+            .filter(|end| end.first <= log.low)
+            .map(|end| end.prefix);
         let next = committed.or(prefix).unwrap_or(log.low);
         Ok(Self {
             partition: log.partition,
@@ -285,6 +288,10 @@ mod tests {
         assert_eq!(begin(log(0, 30), Some(5), known), (5, 5, Some(19)));
         assert_eq!(begin(log(0, 30), None, known), (10, 10, Some(19)));
         assert_eq!(begin(log(7, 30), None, None), (7, 7, None));
+        // Of two batches the later one ended, and then the sink was killed.
+        let gap = Some(ledger(10, 20, 20));
+        assert_eq!(begin(log(0, 30), None, gap), (0, 0, Some(19)));
+        assert_eq!(begin(log(10, 30), None, gap), (20, 20, Some(19)));
     }
 
     #[test]
