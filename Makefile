@@ -11,7 +11,7 @@ PLAUDIT = $(BUILT)/plaudit
 export RUST_TEST_THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up standalone test lint build counts counts-bless suites model fuzz bench-pieces clean distclean tools
+.PHONY: help demo up standalone test lint build counts counts-bless suites fault model fuzz bench-pieces clean distclean tools
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use nix::sys::signal::Signal;
 use plaudit_event::{Event, Outcome};
-use plaudit_kafka::{Assigned, GroupConsumer, Rebalance, StartOffset};
-use support::{DEADLINE, Options, Process, Proxy, Stack, backend, run, wait_until};
-use tokio::time::Instant;
+use support::{Options, Process, Proxy, Stack, backend, run, wait_until};
 
 use crate::events;
 
@@ -24,38 +22,9 @@ async fn all_seen_once(stack: &Stack, sent: &[Event<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// Sets the group back to the first offset of every partition.
-struct Rewind;
-
-impl Rebalance for Rewind {
-    fn on_assign(&mut self, _: &GroupConsumer, _: &[Assigned]) -> Vec<(i32, StartOffset)> {
-        Vec::new()
-    }
-
-    fn on_revoke(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
-        let first: Vec<_> = partitions.iter().map(|partition| (*partition, 0)).collect();
-        consumer.commit_sync(&first).unwrap();
-    }
-
-    fn on_lost(&mut self, partitions: &[i32]) {
-        panic!("{partitions:?} are lost");
-    }
-}
-
 /// Makes the group, of which nobody is a member, begin the topic anew.
 pub(crate) fn rewind(stack: &Stack) -> Result<()> {
-    let consumer = GroupConsumer::new(&stack.kafka)?;
-    let end = Instant::now() + DEADLINE;
-    while i32::try_from(consumer.owned().len())? < stack.kafka.partitions {
-        ensure!(Instant::now() < end, "no partition was assigned");
-        let polled = consumer.poll(Duration::from_millis(50), &mut Rewind);
-        ensure!(
-            !matches!(polled, Some(Ok(_))),
-            "a partition that is held is read"
-        );
-    }
-    consumer.close(&mut Rewind);
-    Ok(())
+    support::rewind(&stack.kafka)
 }
 
 #[test]

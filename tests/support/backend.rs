@@ -65,7 +65,7 @@ impl RunningBackend {
     /// # Errors
     /// Whatever keeps them from running; the text says what to do.
     pub async fn start() -> anyhow::Result<Self> {
-        let home = scratch_directory()?;
+        let home = scratch_directory("plaudit-tests")?;
         let options = UpOptions {
             directory: home,
             parts: repository().join(".plaudit/parts"),
@@ -165,10 +165,15 @@ pub fn binary() -> anyhow::Result<PathBuf> {
         .context("plaudit-under-test is not built: run `cargo build -p plaudit-tests --bins`")
 }
 
-/// A directory for this process's broker and engine. Those of earlier processes are
-/// removed: their logs are kept for one run only.
-fn scratch_directory() -> anyhow::Result<PathBuf> {
-    let root = binary()?.with_file_name("plaudit-tests");
+/// A directory for this process, of those of one kind beside the binary. Those of
+/// earlier processes are removed: what they left is kept for one run only.
+///
+/// Whoever uses it claims it with a [`DirectoryLock`].
+///
+/// # Errors
+/// When it cannot be had.
+pub fn scratch_directory(kind: &str) -> anyhow::Result<PathBuf> {
+    let root = binary()?.with_file_name(kind);
     std::fs::create_dir_all(&root)?;
     for entry in std::fs::read_dir(&root)? {
         let old = entry?.path();

@@ -4,6 +4,7 @@
 
 mod api;
 mod backend;
+mod group;
 pub mod judge;
 pub mod log;
 mod process;
@@ -14,7 +15,8 @@ mod wait;
 mod wire;
 
 pub use api::{Answer, Api};
-pub use backend::{Backend, RunningBackend, backend, binary, repository};
+pub use backend::{Backend, RunningBackend, backend, binary, repository, scratch_directory};
+pub use group::rewind;
 pub use process::{Process, command, own_names, tool};
 pub use proxy::Proxy;
 pub use sql::Database;

@@ -1,28 +1,48 @@
-//! A TCP proxy on loopback that a test can cut and mend.
+//! A TCP proxy on loopback that a test can cut, freeze, slow down, and make lose answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Result;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-/// Passes connections on to one address, while it is whole.
+/// Passes connections on to one address, as well as it is told to.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<watch::Sender<State>>,
     _accepting: JoinSet<()>,
 }
 
-#[derive(Debug)]
-struct State {
-    target: String,
-    whole: AtomicBool,
-    cut: std::sync::Mutex<CancellationToken>,
+/// What becomes of the bytes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum State {
+    /// They are passed on.
+    #[default]
+    Whole,
+    /// Every connection ends, and every new one at once.
+    Cut,
+    /// Connections are accepted and kept, and nothing goes through.
+    Frozen,
+    /// Each piece waits for this long, in both directions.
+    Slow(Duration),
+    /// What is asked arrives; the connection ends when the answer would.
+    Deaf,
 }
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    There,
+    Back,
+}
+
+const PIECE_BYTES: usize = 64 << 10;
 
 impl Proxy {
     /// Listens on a free port; `target` is `host:port`.
@@ -32,13 +52,9 @@ impl Proxy {
     pub async fn start(target: &str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State {
-            target: target.to_owned(),
-            whole: AtomicBool::new(true),
-            cut: std::sync::Mutex::default(),
-        });
+        let state = Arc::new(watch::Sender::new(State::default()));
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, Arc::clone(&state)));
+        accepting.spawn(accept(listener, target.to_owned(), Arc::clone(&state)));
         Ok(Self {
             address,
             state,
@@ -53,39 +69,87 @@ impl Proxy {
 
     /// Ends every connection, and every new one at once.
     pub fn cut(&self) {
-        self.state.whole.store(false, Ordering::SeqCst);
-        let mut cut = self.state.cut.lock().expect("nobody panics with it");
-        std::mem::take(&mut *cut).cancel();
+        self.state.send_replace(State::Cut);
     }
 
-    /// Passes connections on again.
+    /// Keeps connections and passes nothing on, as a network does that loses packets.
+    pub fn freeze(&self) {
+        self.state.send_replace(State::Frozen);
+    }
+
+    /// Makes every piece wait, in both directions.
+    pub fn slow_down(&self, by: Duration) {
+        self.state.send_replace(State::Slow(by));
+    }
+
+    /// Passes on what is asked, and ends the connection in place of the answer.
+    pub fn lose_answers(&self) {
+        self.state.send_replace(State::Deaf);
+    }
+
+    /// Passes everything on again.
     pub fn mend(&self) {
-        self.state.whole.store(true, Ordering::SeqCst);
+        self.state.send_replace(State::Whole);
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>) {
+async fn accept(listener: TcpListener, target: String, state: Arc<watch::Sender<State>>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        if !state.whole.load(Ordering::SeqCst) {
+        let (state, target) = (state.subscribe(), target.clone());
+        if *state.borrow() == State::Cut {
             continue;
         }
-        let cut = state.cut.lock().expect("nobody panics with it").clone();
-        let target = state.target.clone();
         connections.spawn(async move {
+            let mut cut = state.clone();
             tokio::select! {
-                () = cut.cancelled() => {}
-                _ended = pass(client, &target) => {}
+                _cut = cut.wait_for(|state| *state == State::Cut) => {}
+                _ended = pass(client, &target, state) => {}
             }
         });
     }
 }
 
-async fn pass(mut client: TcpStream, target: &str) -> std::io::Result<()> {
-    let mut server = TcpStream::connect(target).await?;
+async fn pass(
+    client: TcpStream,
+    target: &str,
+    state: watch::Receiver<State>,
+) -> std::io::Result<()> {
+    let server = TcpStream::connect(target).await?;
     server.set_nodelay(true)?;
     client.set_nodelay(true)?;
-    tokio::io::copy_bidirectional(&mut client, &mut server).await?;
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::try_join!(
+        pump(from_client, to_server, Way::There, state.clone()),
+        pump(from_server, to_client, Way::Back, state),
+    )?;
     Ok(())
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    way: Way,
+    mut state: watch::Receiver<State>,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        let Some(piece) = buffer.get(..read).filter(|piece| !piece.is_empty()) else {
+            return to.shutdown().await;
+        };
+        let now = state.wait_for(|state| *state != State::Frozen).await;
+        let now = now.map_or(State::Cut, |state| *state);
+        match now {
+            State::Cut => return Err(std::io::ErrorKind::ConnectionAborted.into()),
+            State::Deaf if way == Way::Back => {
+                return Err(std::io::ErrorKind::ConnectionAborted.into());
+            }
+            State::Slow(by) => tokio::time::sleep(by).await,
+            State::Whole | State::Frozen | State::Deaf => {}
+        }
+        to.write_all(piece).await?;
+    }
 }

@@ -15,7 +15,8 @@ pub struct Database {
 const SETTINGS: &str = "output_format_json_quote_64bit_integers=0&date_time_output_format=iso";
 
 impl Database {
-    pub(crate) fn new(url: &str, name: &str) -> Self {
+    /// The database of this name, behind this HTTP interface.
+    pub fn new(url: &str, name: &str) -> Self {
         Self {
             http: reqwest::Client::new(),
             url: url.to_owned(),

@@ -172,6 +172,23 @@ impl Admin {
         Ok(())
     }
 
+    /// Deletes a topic with all it holds: what tests of one that was made anew need.
+    ///
+    /// # Errors
+    /// When the cluster does not answer within `timeout`, or refuses.
+    pub async fn delete_topic(&self, topic: &str, timeout: Duration) -> Result<(), KafkaError> {
+        const REQUEST: &str = "delete the topic";
+        let options = AdminOptions::new()
+            .request_timeout(Some(timeout))
+            .operation_timeout(Some(timeout));
+        let answer = self.client.delete_topics(&[topic], &options).await;
+        let results = answer.map_err(|error| KafkaError::request(REQUEST, &error))?;
+        for result in results {
+            result.map_err(|(_, code)| KafkaError::request_code(REQUEST, code))?;
+        }
+        Ok(())
+    }
+
     /// Replaces the settings of `kafka.topic`, as an operator may at any time: those
     /// that are not named become the cluster's. For tests of what follows.
     ///

@@ -22,9 +22,16 @@ enum Kind {
     Unanswered,
     /// The server answered with an exception.
     Exception(u32),
+    /// The server's disk failed, which it says with the code of any exception.
+    Disk,
     /// The answer was not what was asked for.
     Unexpected,
 }
+
+/// The code of whatever the server did not throw itself.
+const STD_EXCEPTION: u32 = 1001;
+/// What the C++ library throws when a directory cannot be made or renamed.
+const FILESYSTEM_ERROR: &str = "filesystem_error";
 
 /// What to do about a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,8 +39,8 @@ pub enum Verdict {
     /// Nobody answered: wait and ask again, for as long as it takes. The
     /// request may have been carried out.
     Away,
-    /// The server has too much to do, or too few replicas: slow down, and ask
-    /// again for as long as it takes.
+    /// The server has too much to do, too few replicas, or a disk that it cannot
+    /// write to: slow down, and ask again for as long as it takes.
     Busy,
     /// The server could not do it, who knows why: ask again, a bounded number of
     /// times.
@@ -51,6 +58,7 @@ impl StoreError {
             Kind::Unanswered => Verdict::Away,
             Kind::Unexpected => Verdict::Fatal,
             Kind::Exception(code) => verdicts::of(code),
+            Kind::Disk => Verdict::Busy,
         }
     }
 
@@ -58,6 +66,7 @@ impl StoreError {
     pub fn code(&self) -> Option<u32> {
         match self.kind {
             Kind::Exception(code) => Some(code),
+            Kind::Disk => Some(STD_EXCEPTION),
             Kind::Unanswered | Kind::Unexpected => None,
         }
     }
@@ -85,6 +94,10 @@ impl From<clickhouse::error::Error> for StoreError {
 
         match error {
             Error::BadResponse(text) => match exception(&text) {
+                Some((STD_EXCEPTION, _)) if text.contains(FILESYSTEM_ERROR) => Self {
+                    kind: Kind::Disk,
+                    detail: String::new(),
+                },
                 Some((code, name)) => Self {
                     kind: Kind::Exception(code),
                     detail: name,
@@ -146,6 +159,7 @@ impl fmt::Display for StoreError {
         match self.kind {
             Kind::Unanswered => write!(f, "ClickHouse did not answer: {}", self.detail),
             Kind::Exception(code) => write!(f, "ClickHouse error {code} ({})", self.detail),
+            Kind::Disk => write!(f, "ClickHouse error {STD_EXCEPTION} ({FILESYSTEM_ERROR})"),
             Kind::Unexpected => write!(f, "unexpected answer from ClickHouse: {}", self.detail),
         }
     }
@@ -182,6 +196,12 @@ mod tests {
         assert_eq!(verdict(252), Verdict::Busy);
         assert_eq!(verdict(60), Verdict::Fatal);
         assert_eq!(verdict(99_999), Verdict::Retry);
+        let disk = "Code: 1001. DB::Exception: std::exception. Code: 1001, type: \
+             std::__1::__fs::filesystem::filesystem_error, e.what() = filesystem error: \
+             in create_directories: Read-only file system [\"/data/store\"] (version 26.7.3.1)";
+        assert_eq!(answered(disk).verdict(), Verdict::Busy);
+        assert!(!answered(disk).to_string().contains("/data"));
+        assert_eq!(verdict(1001), Verdict::Retry);
         assert_eq!(answered("502 Bad Gateway").verdict(), Verdict::Away);
         assert_eq!(StoreError::from(Error::TimedOut).verdict(), Verdict::Away);
     }

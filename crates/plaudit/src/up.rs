@@ -22,7 +22,7 @@ mod probe;
 mod stack;
 mod tether;
 
-pub use broker::{Broker, BrokerError};
+pub use broker::{Broker, BrokerError, Seat, new_cluster_id};
 pub use child::{Child, ChildSpec, Stopped};
 pub use command::run;
 pub use found::Found;

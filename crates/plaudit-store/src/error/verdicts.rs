@@ -19,6 +19,7 @@ const VERDICTS: &[(Verdict, &[(u32, &str)])] = &[
     (Verdict::Away, LOST),
     (Verdict::Busy, OVERLOADED),
     (Verdict::Busy, WITHOUT_REPLICAS),
+    (Verdict::Busy, DISK),
     (Verdict::Poison, DATA),
     (Verdict::Fatal, SCHEMA),
     (Verdict::Fatal, RIGHTS),
@@ -73,6 +74,23 @@ const WITHOUT_REPLICAS: &[(u32, &str)] = &[
     (519, "NO_REMOTE_SHARD_AVAILABLE"),
     (904, "TOO_MANY_UNAVAILABLE_SHARDS"),
     (999, "KEEPER_EXCEPTION"),
+];
+
+/// A disk that is full, read-only or failing, which is no fault of the data.
+const DISK: &[(u32, &str)] = &[
+    (74, "CANNOT_READ_FROM_FILE_DESCRIPTOR"),
+    (75, "CANNOT_WRITE_TO_FILE_DESCRIPTOR"),
+    (76, "CANNOT_OPEN_FILE"),
+    (77, "CANNOT_CLOSE_FILE"),
+    (88, "CANNOT_TRUNCATE_FILE"),
+    (172, "CANNOT_CREATE_DIRECTORY"),
+    (204, "CANNOT_FSYNC"),
+    (214, "CANNOT_STATVFS"),
+    (294, "CANNOT_WRITE_TO_FILE"),
+    (400, "CANNOT_STAT"),
+    (531, "CANNOT_FSTAT"),
+    (586, "CANNOT_CREATE_FILE"),
+    (641, "CANNOT_APPEND_TO_FILE"),
 ];
 
 /// The data.

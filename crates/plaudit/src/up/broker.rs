@@ -1,10 +1,11 @@
 //! One Kafka broker: its configuration, its storage, its command line.
 //!
-//! A single node in KRaft mode, broker and controller in one JVM, on loopback. Topics
-//! are made by `plaudit migrate` and by nobody else: a name with a typo must not
-//! become a topic.
+//! KRaft mode, broker and controller in one JVM, on loopback: a single node, or one
+//! [`Seat`] of several. Topics are made by `plaudit migrate` and by nobody else: a name
+//! with a typo must not become a topic.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,25 @@ pub struct Broker {
     pub port: u16,
     /// The port that its own controller uses.
     pub controller_port: u16,
+    /// The port that clients are told to come to: `port`, or that of a proxy before it.
+    pub advertised_port: u16,
+    /// Its place in a cluster of several; `None` is a cluster of one.
+    pub seat: Option<Seat>,
+    /// Further properties, over those that are written here.
+    pub properties: Vec<(&'static str, String)>,
+}
+
+/// A broker's place in a cluster of several.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// Its number, from 1.
+    pub node: u32,
+    /// The port that the other brokers use.
+    pub peers_port: u16,
+    /// The controller's port of each broker by its number, this one's among them.
+    pub voters: Vec<(u32, u16)>,
+    /// The cluster's id, the same for each: 22 characters of base64.
+    pub cluster_id: String,
 }
 
 /// Why a broker's storage cannot be made ready.
@@ -123,6 +143,9 @@ impl Broker {
     /// The cluster's id; made once and kept, so that a format that was cut short is
     /// done again under the same one.
     fn cluster_id(&self) -> Result<String, BrokerError> {
+        if let Some(seat) = &self.seat {
+            return Ok(seat.cluster_id.clone());
+        }
         let path = self.directory.join("cluster.id");
         match fs::read_to_string(&path) {
             Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),
@@ -131,10 +154,7 @@ impl Broker {
             }
             _ => {}
         }
-        // Its tools would take an id that begins with a dash for an option.
-        let id = std::iter::repeat_with(|| URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes()))
-            .find(|id| !id.starts_with('-'))
-            .unwrap_or_default();
+        let id = new_cluster_id();
         fs::write(&path, &id).map_err(failed(&path))?;
         Ok(id)
     }
@@ -156,27 +176,25 @@ impl Broker {
         let Self {
             port,
             controller_port,
+            advertised_port,
             ..
         } = self;
         let logs = escape(&self.logs());
-        format!(
-            "# Written by `plaudit up` at each start.
+        let copies = self.seat.as_ref().map_or(1, |seat| seat.voters.len());
+        let mut text = format!(
+            "# Written at each start.
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PEERS:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={logs}
 auto.create.topics.enable=false
-default.replication.factor=1
-offsets.topic.replication.factor=1
+default.replication.factor={copies}
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
+transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor={copies}
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 # Back 4 s after a kill instead of 12.
@@ -188,8 +206,51 @@ log.retention.check.interval.ms=60000
 # The default takes a quarter of the heap at once.
 log.cleaner.dedupe.buffer.size=16777216
 "
-        )
+        );
+        text += &match &self.seat {
+            None => format!(
+                "node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised_port}
+"
+            ),
+            Some(seat) => format!(
+                "node.id={}
+controller.quorum.voters={}
+listeners=PLAINTEXT://127.0.0.1:{port},PEERS://127.0.0.1:{peers},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised_port},PEERS://127.0.0.1:{peers}
+inter.broker.listener.name=PEERS
+",
+                seat.node,
+                seat.voters(),
+                peers = seat.peers_port,
+            ),
+        };
+        for (key, value) in &self.properties {
+            // A String takes every write.
+            writeln!(text, "{key}={value}").ok();
+        }
+        text
     }
+}
+
+impl Seat {
+    fn voters(&self) -> String {
+        let voters = self.voters.iter();
+        let voters: Vec<_> = voters
+            .map(|(node, port)| format!("{node}@127.0.0.1:{port}"))
+            .collect();
+        voters.join(",")
+    }
+}
+
+/// A new id for a cluster.
+pub fn new_cluster_id() -> String {
+    // Its tools would take one that begins with a dash for an option.
+    std::iter::repeat_with(|| URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes()))
+        .find(|id| !id.starts_with('-'))
+        .unwrap_or_default()
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> BrokerError {
@@ -213,6 +274,9 @@ mod tests {
             directory: directory.to_owned(),
             port: 19092,
             controller_port: 19093,
+            advertised_port: 19092,
+            seat: None,
+            properties: Vec::new(),
         }
     }
 
@@ -225,6 +289,33 @@ mod tests {
             .collect();
         assert_eq!(listeners.len(), 3);
         assert!(listeners.iter().all(|line| line.contains("127.0.0.1:1909")));
+    }
+
+    #[test]
+    fn one_of_three_is_told_of_the_others_and_what_is_set_comes_last() {
+        let seat = Seat {
+            node: 2,
+            peers_port: 19091,
+            voters: vec![(1, 1), (2, 19093), (3, 3)],
+            cluster_id: new_cluster_id(),
+        };
+        let one = Broker {
+            advertised_port: 7,
+            seat: Some(seat.clone()),
+            properties: vec![("broker.session.timeout.ms", "2000".to_owned())],
+            ..broker(Path::new("/d"))
+        };
+        let properties = one.properties();
+        for line in [
+            "node.id=2",
+            "controller.quorum.voters=1@127.0.0.1:1,2@127.0.0.1:19093,3@127.0.0.1:3",
+            "advertised.listeners=PLAINTEXT://127.0.0.1:7,PEERS://127.0.0.1:19091",
+            "offsets.topic.replication.factor=3",
+        ] {
+            assert!(properties.lines().any(|is| is == line), "{line}");
+        }
+        assert!(properties.ends_with("broker.session.timeout.ms=2000\n"));
+        assert_eq!(one.cluster_id().unwrap(), seat.cluster_id);
     }
 
     #[test]

@@ -165,6 +165,9 @@ impl Stack {
             directory: options.directory.join("kafka"),
             port: options.ports.port(Listener::Kafka),
             controller_port: options.ports.port(Listener::KafkaController),
+            advertised_port: options.ports.port(Listener::Kafka),
+            seat: None,
+            properties: Vec::new(),
         });
         Ok((broker, token_secret))
     }

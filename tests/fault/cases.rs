@@ -1,0 +1,53 @@
+//! The cases, by name.
+
+mod broker;
+mod cluster;
+mod disasters;
+mod endurance;
+mod engine;
+mod freezes;
+mod kills;
+mod steps;
+mod topic;
+
+use std::pin::Pin;
+
+use anyhow::Result;
+
+use crate::scene::{Row, Stage};
+
+/// One fault and what must hold after it.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// What is done, in a line.
+    pub(crate) about: &'static str,
+    pub(crate) run: fn(&mut Stage) -> Running<'_>,
+}
+
+/// A case under way.
+pub(crate) type Running<'s> = Pin<Box<dyn Future<Output = Result<Row>> + 's>>;
+
+/// All of them, in the order in which they run.
+pub(crate) const ALL: &[&[Case]] = &[
+    kills::CASES,
+    freezes::CASES,
+    engine::CASES,
+    steps::CASES,
+    topic::CASES,
+    disasters::CASES,
+    broker::CASES,
+    endurance::CASES,
+    cluster::CASES,
+];
+
+/// A case of an `async fn(&mut Stage) -> Result<Row>`.
+macro_rules! case {
+    ($name:literal, $run:path, $about:literal) => {
+        $crate::cases::Case {
+            name: $name,
+            about: $about,
+            run: |stage| Box::pin($run(stage)),
+        }
+    };
+}
+use case;
