@@ -49,8 +49,8 @@ suites: ## All tests: units, goldens, integration, the vendors' own clients
 	@$(BUILT)/with-backend \
 		$(CARGO) test --locked --workspace --no-fail-fast
 
-model: ## The model of the sink's protocol with one more thing that goes wrong, for minutes
-	@PLAUDIT_MODEL=long $(CARGO) test --locked --package plaudit-model -- --nocapture --test-threads 1
+model: ## The model of the sink's protocol, with one more thing that goes wrong, for minutes
+	@PLAUDIT_MODEL=$${PLAUDIT_MODEL:-60} $(CARGO) test --locked --package plaudit-model -- --nocapture --test-threads 1
 
 fuzz: ## Random requests to every dialect and to the multipart reader, for minutes
 	@PROPTEST_CASES=$${PROPTEST_CASES:-200000} $(CARGO) test --locked --release \
