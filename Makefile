@@ -56,8 +56,8 @@ counts: ## Instructions an event by piece, held against the committed counts
 counts-bless: ## Write the instruction counts anew, for a change that has a reason
 	@$(CARGO) run --locked --quiet --profile counts --package plaudit-pieces -- bless
 
-model: ## The model of the sink's protocol with one more thing that goes wrong, for minutes
-	@PLAUDIT_MODEL=long $(CARGO) test --locked --package plaudit-model -- --nocapture --test-threads 1
+model: ## The model of the sink's protocol, with one more thing that goes wrong, for minutes
+	@PLAUDIT_MODEL=$${PLAUDIT_MODEL:-60} $(CARGO) test --locked --package plaudit-model -- --nocapture --test-threads 1
 
 fuzz: ## Random requests to every dialect and to the multipart reader, for minutes
 	@PROPTEST_CASES=$${PROPTEST_CASES:-200000} $(CARGO) test --locked --release \

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
 
 use stateright::{Checker, HasDiscoveries, Model};
 
@@ -12,40 +13,63 @@ use crate::scenario::{ALL_FAULTS, Fault, Scenario, patch, patch_first, put, retr
 use crate::state::{Action, State};
 use crate::work::Work;
 
+/// From the first state to one that tells.
+type Way = stateright::Path<State, Action>;
+
 /// The protocol itself: nothing is broken, and there is rest.
 fn holds(mut scenario: Scenario) {
-    let is_long = std::env::var("PLAUDIT_MODEL").is_ok_and(|long| long == "long");
-    scenario.budget += u8::from(is_long && scenario.budget > 0);
+    let at_most = at_most();
+    scenario.budget += u8::from(at_most.is_some() && scenario.budget > 0);
     let protocol = Protocol {
         scenario,
         mutation: None,
     };
-    let started = std::time::SystemTime::now();
-    let checker = protocol
-        .clone()
-        .checker()
-        .threads(2)
-        .finish_when(HasDiscoveries::AnyFailures)
-        .spawn_bfs()
-        .join();
+    let started = SystemTime::now();
+    let name = protocol.scenario.name;
+    let builder = protocol.checker().threads(2);
+    let builder = builder.finish_when(HasDiscoveries::AnyFailures);
+    // Breadth first finds a short way, and holds all of a depth in memory.
+    let (states, found) = match at_most {
+        Some(at_most) => explored(&builder.timeout(at_most).spawn_dfs().join()),
+        None => explored(&builder.spawn_bfs().join()),
+    };
+    let took = started.elapsed().unwrap_or_default();
+    let is_whole = at_most.is_none_or(|at_most| took < at_most);
+    let whole = if is_whole { "all" } else { "as far as it got" };
     println!(
-        "{}: {} states, {:.1} s",
-        protocol.scenario.name,
-        checker.unique_state_count(),
-        started.elapsed().unwrap_or_default().as_secs_f64()
+        "{name}: {states} states, {whole}, {:.1} s",
+        took.as_secs_f64()
     );
     let mut broken = String::new();
-    for (property, path) in checker.discoveries() {
-        if property != RESTS {
+    let mut rests = false;
+    for (property, path) in found {
+        if property == RESTS {
+            rests = true;
+        } else {
             write!(broken, "{property}\n{}", path_of(path)).unwrap();
         }
     }
     assert!(broken.is_empty(), "{broken}");
-    assert!(checker.discovery(RESTS).is_some(), "there is no rest");
+    assert!(rests, "there is no rest");
+}
+
+/// How long each scenario may take, with one more thing that goes wrong in it.
+fn at_most() -> Option<Duration> {
+    let seconds = std::env::var("PLAUDIT_MODEL").ok()?;
+    let seconds = seconds
+        .parse()
+        .expect("PLAUDIT_MODEL is a number of seconds");
+    Some(Duration::from_secs(seconds))
+}
+
+/// How many states there are, and what was found among them.
+fn explored(checker: &impl Checker<Protocol>) -> (usize, Vec<(&'static str, Way)>) {
+    let found = checker.discoveries().into_iter().collect();
+    (checker.unique_state_count(), found)
 }
 
 /// The way to a state, a line an action.
-fn path_of(path: stateright::Path<State, Action>) -> String {
+fn path_of(path: Way) -> String {
     let mut text = String::new();
     for (state, action) in path.into_vec() {
         match action {

@@ -8,7 +8,8 @@
 //! `scenario` says what is asked, `state` what there is, `protocol` what can happen,
 //! `carry_out`, `rows` and `fold` what a step does, `properties` what has to hold,
 //! `mutation` what must not be done. A failure prints a way to it, action by action.
-//! `PLAUDIT_MODEL=long` lets one more thing go wrong in every scenario.
+//! `PLAUDIT_MODEL=60` lets one more thing go wrong in every scenario, and explores
+//! each for at most so many seconds.
 
 #![expect(
     clippy::unwrap_used,
