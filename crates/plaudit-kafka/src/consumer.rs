@@ -212,12 +212,18 @@ impl GroupConsumer {
         self.commit(next_offsets, CommitMode::Sync)
     }
 
-    /// Commits without waiting. A failure is logged; a later commit makes up for it.
+    /// Commits without waiting. A failure is logged, and
+    /// [`has_failed_commit`](Self::has_failed_commit) tells of it.
     ///
     /// # Errors
     /// When the request cannot even be queued.
     pub fn commit_async(&self, next_offsets: &[(i32, i64)]) -> Result<(), CommitError> {
         self.commit(next_offsets, CommitMode::Async)
+    }
+
+    /// Whether a commit without waiting has failed since this was asked last.
+    pub fn has_failed_commit(&self) -> bool {
+        self.base.context().take_failed_commit()
     }
 
     /// The group's committed offset of each partition.

@@ -302,7 +302,13 @@ impl Work {
 
     /// Step 7, now and then; on revoke and at the end it is synchronous.
     fn commit_when_due(&mut self, consumer: &GroupConsumer) {
-        if self.offsets.has_done() && Instant::now() >= self.next_commit {
+        if Instant::now() < self.next_commit {
+            return;
+        }
+        if consumer.has_failed_commit() {
+            self.offsets.take_again();
+        }
+        if self.offsets.has_done() {
             self.next_commit = Instant::now() + COMMIT;
             let done = self.offsets.take_done();
             if let Err(error) = consumer.commit_async(&done) {

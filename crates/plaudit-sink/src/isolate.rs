@@ -38,10 +38,17 @@ impl Steps {
                 continue;
             }
             let payload = payload_of(part);
-            let answer = self
-                .retry
-                .ask(request, || self.store.insert(&payload))
-                .await;
+            let insert = || self.store.insert(&payload);
+            let mut answer = self.retry.ask(request, insert).await;
+            if let Err(first) = &answer
+                && first.why == Why::Poison
+                && part.len() == 1
+            {
+                // Bytes that were cut off on their way look like bad data, once.
+                let unanswered = first.unanswered;
+                answer = self.retry.ask(request, insert).await;
+                answer = answer.map_err(|again| again.after(unanswered));
+            }
             let gave_up = match answer {
                 Ok(()) => {
                     inserted(&payload);

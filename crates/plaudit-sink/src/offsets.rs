@@ -11,6 +11,8 @@ pub(crate) struct Offsets {
     batches: VecDeque<Open>,
     /// Per partition, the next offset to read after everything that is done.
     done: BTreeMap<i32, i64>,
+    /// What was taken to be committed last.
+    taken: BTreeMap<i32, i64>,
     next: u64,
 }
 
@@ -50,7 +52,16 @@ impl Offsets {
 
     /// Takes what can be committed: for each partition the next offset to read.
     pub(crate) fn take_done(&mut self) -> Vec<(i32, i64)> {
-        std::mem::take(&mut self.done).into_iter().collect()
+        let done = std::mem::take(&mut self.done);
+        self.taken.extend(&done);
+        done.into_iter().collect()
+    }
+
+    /// Makes what was taken before something to take again, beside what was not: for
+    /// a commit that failed, or that nobody has heard of.
+    pub(crate) fn take_again(&mut self) {
+        let done = std::mem::replace(&mut self.done, std::mem::take(&mut self.taken));
+        self.done.extend(done);
     }
 
     /// Whether there is something to commit.
@@ -61,6 +72,7 @@ impl Offsets {
     /// Forgets a partition that is another sink's now.
     pub(crate) fn forget(&mut self, partition: i32) {
         self.done.remove(&partition);
+        self.taken.remove(&partition);
         for batch in &mut self.batches {
             batch.ends.retain(|(of, _)| *of != partition);
         }
@@ -81,6 +93,21 @@ mod tests {
         offsets.finish(first);
         assert_eq!(offsets.take_done(), [(0, 20), (1, 5)]);
         assert!(!offsets.has_done());
+    }
+
+    #[test]
+    fn what_was_not_committed_is_taken_again_with_what_came_after() {
+        let mut offsets = Offsets::default();
+        for ranges in [[(0, 0, 9), (1, 0, 4)], [(0, 10, 19), (2, 0, 0)]] {
+            let batch = offsets.begin(&ranges);
+            offsets.finish(batch);
+            offsets.take_done();
+        }
+        let batch = offsets.begin(&[(0, 20, 29)]);
+        offsets.finish(batch);
+        offsets.forget(1);
+        offsets.take_again();
+        assert_eq!(offsets.take_done(), [(0, 30), (2, 1)]);
     }
 
     #[test]

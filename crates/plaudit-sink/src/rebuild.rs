@@ -87,6 +87,7 @@ pub enum RebuildError {
 pub struct Rebuild {
     steps: Steps,
     batch: Batch,
+    group: String,
 }
 
 impl Rebuild {
@@ -109,11 +110,7 @@ impl Rebuild {
             let (low, high) = (log.low, log.high);
             return Err(RebuildError::NotWhole { range, low, high });
         }
-        let members = admin.group_members(Origin::ASK).await?;
-        if members > 0 {
-            let group = kafka.group.clone();
-            return Err(RebuildError::SinksRun { group, members });
-        }
+        nobody_runs(&admin, &kafka.group).await?;
         let topic: Arc<str> = kafka.topic.as_str().into();
         let steps = Steps {
             store,
@@ -131,6 +128,7 @@ impl Rebuild {
         };
         Ok(Self {
             steps,
+            group: kafka.group.clone(),
             batch: Batch::default(),
         })
     }
@@ -174,6 +172,9 @@ impl Rebuild {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
+        if let Origin::Topic(admin) = &self.steps.origin {
+            nobody_runs(admin, &self.group).await?;
+        }
         // The engine remembers the blocks that it had. Each batch is to be new to it:
         // one may take out a fold that another has put in.
         self.steps.store = self.steps.store.forgetful();
@@ -190,4 +191,14 @@ impl Rebuild {
         let outcomes = steps.carry_out(&batch, false).await?;
         Ok(outcomes.ranges(&batch.spans))
     }
+}
+
+/// A sink that began meanwhile would read back what is being taken out.
+async fn nobody_runs(admin: &Admin, group: &str) -> Result<(), RebuildError> {
+    let members = admin.group_members(Origin::ASK).await?;
+    if members > 0 {
+        let group = group.to_owned();
+        return Err(RebuildError::SinksRun { group, members });
+    }
+    Ok(())
 }

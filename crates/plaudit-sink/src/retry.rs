@@ -23,6 +23,16 @@ pub(crate) struct GaveUp {
     pub(crate) unanswered: bool,
 }
 
+impl GaveUp {
+    /// The same, after another try that may have gone without an answer.
+    pub(crate) fn after(self, unanswered: bool) -> Self {
+        Self {
+            unanswered: self.unanswered || unanswered,
+            ..self
+        }
+    }
+}
+
 /// What is known of a request that was given up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Why {
@@ -49,8 +59,8 @@ impl Retry {
     /// Asks until there is an answer that stands.
     ///
     /// While nobody answers, or the server has too much to do, it waits for as long
-    /// as it takes and counts no attempt (V4). Cancel safe: the request may have been carried out, as it
-    /// may after a crash.
+    /// as it takes and counts no attempt (V4). Cancel safe: the request may have been
+    /// carried out, as it may after a crash.
     ///
     /// # Errors
     /// [`GaveUp`] after `stop_after_attempt` refusals, or at once for poison and

@@ -162,10 +162,13 @@ impl Start {
             .filter(|end| end.first <= log.low)
             .map(|end| end.prefix);
         let next = committed.or(prefix).unwrap_or(log.low);
+        // The ledger outlives a topic, where a commit does not. Reading back its last
+        // record tells one made anew under the old name, however long it has grown.
+        let again = committed.is_none() && prefix.is_some();
         Ok(Self {
             partition: log.partition,
             next,
-            at: next.max(log.low),
+            at: (next - i64::from(again)).max(log.low),
             read_back_until: ledgered.map(|end| end - 1).max(highest_stored),
         })
     }
@@ -286,12 +289,14 @@ mod tests {
         };
         let known = Some(ledger(0, 10, 20));
         assert_eq!(begin(log(0, 30), Some(5), known), (5, 5, Some(19)));
-        assert_eq!(begin(log(0, 30), None, known), (10, 10, Some(19)));
+        // With the last record that the ledger has.
+        assert_eq!(begin(log(0, 30), None, known), (10, 9, Some(19)));
+        assert_eq!(begin(log(10, 30), None, known), (10, 10, Some(19)));
         assert_eq!(begin(log(7, 30), None, None), (7, 7, None));
         // Of two batches the later one ended, and then the sink was killed.
         let gap = Some(ledger(10, 20, 20));
         assert_eq!(begin(log(0, 30), None, gap), (0, 0, Some(19)));
-        assert_eq!(begin(log(10, 30), None, gap), (20, 20, Some(19)));
+        assert_eq!(begin(log(10, 30), None, gap), (20, 19, Some(19)));
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Store {
     /// # Errors
     /// See [`StoreError::verdict`].
     pub async fn kill(&self, payload: &Payload) -> Result<(), StoreError> {
-        let sql = "KILL QUERY WHERE startsWith(query_id, ?) SYNC";
+        let sql = "KILL QUERY WHERE startsWith(initial_query_id, ?) SYNC";
         self.within(self.query(sql).bind(payload.query_prefix()).execute())
             .await
     }
@@ -152,6 +152,11 @@ impl Store {
                 format!("{}{}", payload.query_prefix(), Uuid::now_v7()),
             )
             .with_setting("async_insert", "0")
+            // Of several replicas a majority has it, one insert after another; of
+            // several shards the one that it goes to. Elsewhere these say nothing.
+            .with_setting("insert_quorum", "auto")
+            .with_setting("insert_quorum_parallel", "0")
+            .with_setting("distributed_foreground_insert", "1")
             .with_setting("insert_deduplicate", "1")
             .with_setting("insert_deduplication_token", &payload.token)
             .with_setting("deduplicate_blocks_in_dependent_materialized_views", "1")

@@ -74,6 +74,8 @@ impl Reader {
             .clone()
             // Reads, and the settings below.
             .with_setting("readonly", "2")
+            // A reader takes what the replica has.
+            .with_setting("select_sequential_consistency", "0")
             .with_setting("max_execution_time", seconds.to_string())
             .with_setting("max_result_rows", MAX_RESULT_ROWS.to_string())
             .with_setting("max_result_bytes", MAX_RESULT_BYTES.to_string())

@@ -27,6 +27,9 @@ impl Store {
                 InsertCompression::None => Compression::None,
                 InsertCompression::Lz4 => Compression::Lz4,
             })
+            // What a majority of replicas has is seen: of two folds at least one sees both
+            // writes. Without replicas this says nothing.
+            .with_setting("select_sequential_consistency", "1")
             // Queries name `{database}.table` themselves, so that `migrate` can
             // speak to a server on which the database is not made yet.
             .with_product_info("plaudit", env!("CARGO_PKG_VERSION"));

@@ -20,10 +20,10 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use plaudit_client::{Api, Wait};
-use plaudit_kafka::Admin;
+use plaudit_kafka::{Admin, Watermarks};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -96,7 +96,14 @@ pub async fn run(options: DrillOptions, sources: &Sources) -> anyhow::Result<()>
         () = signal => Err(anyhow::anyhow!("interrupted")),
         drilled = drill(&options, &stack, &config, seed, acked.clone()) => drilled,
     };
-    let line = drilled?;
+    let line = match drilled {
+        Ok(line) => line,
+        Err(error) => {
+            // There is none where the load did not begin.
+            std::fs::remove_file(&acked).ok();
+            return Err(error);
+        }
+    };
     let problems = line.count.problems();
     print(Table { lines: vec![line] });
     say("reading the whole topic");
@@ -198,21 +205,33 @@ async fn readable(api: &Api) -> anyhow::Result<()> {
 async fn caught_up(config: &Config) -> anyhow::Result<()> {
     let kafka = &config.kafka;
     let admin = Admin::new(kafka)?;
-    let logs = admin.watermarks(&kafka.topic, ASK).await?;
     let deadline = Instant::now() + PATIENCE;
+    let mut logs = None;
     loop {
-        let committed = admin.committed(ASK).await?;
-        let done = logs.iter().filter(|log| log.high > log.low).all(|log| {
-            committed
-                .iter()
-                .any(|(of, offset)| *of == log.partition && *offset >= Some(log.high))
-        });
-        if done {
-            return Ok(());
-        }
+        // A broker that has just come back may not answer yet.
+        let asked = async {
+            if logs.is_none() {
+                logs = Some(admin.watermarks(&kafka.topic, ASK).await?);
+            }
+            admin.committed(ASK).await
+        };
+        let why = match asked.await {
+            Ok(committed) if all_committed(logs.as_deref().unwrap_or_default(), &committed) => {
+                return Ok(());
+            }
+            Ok(_) => anyhow!("the sink is behind"),
+            Err(error) => error.into(),
+        };
         if Instant::now() >= deadline {
-            bail!("the sink has not caught up after {PATIENCE:?}");
+            return Err(why.context(format!("it has not caught up after {PATIENCE:?}")));
         }
         sleep(PAUSE).await;
     }
+}
+
+fn all_committed(logs: &[Watermarks], committed: &[(i32, Option<i64>)]) -> bool {
+    logs.iter().filter(|log| log.high > log.low).all(|log| {
+        let mut of = committed.iter().filter(|(of, _)| *of == log.partition);
+        of.any(|(_, offset)| *offset >= Some(log.high))
+    })
 }

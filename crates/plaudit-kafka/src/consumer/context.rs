@@ -30,6 +30,8 @@ pub(crate) struct Context {
     tracker: Tracker,
     waiting: Mutex<Option<Change>>,
     closing: AtomicBool,
+    /// A commit that nobody waited for has failed, and nobody has asked yet.
+    has_failed_commit: AtomicBool,
     lag: Mutex<BTreeMap<i32, PartitionLag>>,
 }
 
@@ -41,6 +43,7 @@ impl Context {
             tracker: Tracker::new(client),
             waiting: Mutex::default(),
             closing: AtomicBool::new(false),
+            has_failed_commit: AtomicBool::new(false),
             lag: Mutex::default(),
         }
     }
@@ -58,6 +61,10 @@ impl Context {
     }
 
     /// From here on, changes are answered without asking anyone.
+    pub(super) fn take_failed_commit(&self) -> bool {
+        self.has_failed_commit.swap(false, Ordering::Relaxed)
+    }
+
     pub(super) fn set_closing(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
@@ -103,6 +110,7 @@ impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         if let Err(error) = result {
             tracing::warn!(%error, "offsets were not committed");
+            self.has_failed_commit.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -107,6 +107,8 @@ impl Work {
             // Its records are read again by whoever has the partitions next.
             tracing::warn!(batches = self.under_way.len(), "not drained in time");
         }
+        // Also what was committed without waiting: nobody may have heard of it.
+        self.offsets.take_again();
         let done = self.offsets.take_done();
         if done.is_empty() {
             return;

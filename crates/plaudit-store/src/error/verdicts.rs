@@ -31,6 +31,7 @@ const LOST: &[(u32, &str)] = &[
     (210, "NETWORK_ERROR"),
     (279, "ALL_CONNECTION_TRIES_FAILED"),
     (319, "UNKNOWN_STATUS_OF_INSERT"),
+    (394, "QUERY_WAS_CANCELLED"),
 ];
 
 /// The server has too much to do, or no room to do it in.

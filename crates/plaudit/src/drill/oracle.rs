@@ -174,6 +174,9 @@ impl Count {
     /// What must never be, in words.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        if self.acknowledged == 0 {
+            problems.push("nothing was acknowledged, so nothing is shown".to_owned());
+        }
         if self.lost > 0 {
             problems.push(format!("{} acknowledged ids are lost", self.lost));
         }
@@ -246,6 +249,7 @@ mod tests {
     #[test]
     fn what_is_lost_or_seen_twice_is_a_problem_and_a_copy_is_none() {
         let fine = Count {
+            acknowledged: 1,
             copies: 7,
             dead: 1,
             ..Count::default()
@@ -257,5 +261,6 @@ mod tests {
             ..fine
         };
         assert_eq!(bad.problems().len(), 2);
+        assert_eq!(Count::default().problems().len(), 1);
     }
 }
