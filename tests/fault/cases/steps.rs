@@ -35,9 +35,10 @@ const READ_CHANGES: &[&str] = &["FROM {db}.changes FINAL", "(project, id) IN"];
 const LEDGER: &[&str] = &["INSERT INTO {db}.ledger "];
 
 const PLACES: &[Between] = &[
-    at("after reading back", READ_BACK, Point::After),
     at("before the rows", ROWS, Point::Before),
     at("after the rows", ROWS, Point::After),
+    // Rows without their ledger row are read back.
+    at("after reading back", READ_BACK, Point::After),
     at("before the changes", CHANGES, Point::Before),
     at("after the changes", CHANGES, Point::After),
     at("after reading what to fold", READ_CHANGES, Point::After),

@@ -84,6 +84,25 @@ const TIMES: [&str; 2] = [
 ];
 
 impl Broker {
+    /// A cluster of one, to which clients come directly.
+    pub fn alone(
+        (java, jars): (PathBuf, PathBuf),
+        directory: PathBuf,
+        port: u16,
+        controller_port: u16,
+    ) -> Self {
+        Self {
+            java,
+            jars,
+            directory,
+            port,
+            controller_port,
+            advertised_port: port,
+            seat: None,
+            properties: Vec::new(),
+        }
+    }
+
     /// Writes the configuration, and formats the storage the first time. Blocks, for a
     /// second or two when it formats.
     ///
@@ -268,16 +287,8 @@ mod tests {
     use super::*;
 
     fn broker(directory: &Path) -> Broker {
-        Broker {
-            java: "java".into(),
-            jars: "/parts/kafka/lib".into(),
-            directory: directory.to_owned(),
-            port: 19092,
-            controller_port: 19093,
-            advertised_port: 19092,
-            seat: None,
-            properties: Vec::new(),
-        }
+        let parts = ("java".into(), "/parts/kafka/lib".into());
+        Broker::alone(parts, directory.to_owned(), 19092, 19093)
     }
 
     #[test]

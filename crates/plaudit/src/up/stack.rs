@@ -159,15 +159,11 @@ impl Stack {
             Duration::ZERO
         };
         options.ports.claim(&listeners, patience).await?;
-        let broker = jars.map(|(java, jars)| Broker {
-            java,
-            jars,
-            directory: options.directory.join("kafka"),
-            port: options.ports.port(Listener::Kafka),
-            controller_port: options.ports.port(Listener::KafkaController),
-            advertised_port: options.ports.port(Listener::Kafka),
-            seat: None,
-            properties: Vec::new(),
+        let broker = jars.map(|java_and_jars| {
+            let [port, controller_port] =
+                [Listener::Kafka, Listener::KafkaController].map(|of| options.ports.port(of));
+            let directory = options.directory.join("kafka");
+            Broker::alone(java_and_jars, directory, port, controller_port)
         });
         Ok((broker, token_secret))
     }
