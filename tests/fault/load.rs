@@ -43,11 +43,13 @@ impl Load {
         let mut acked = Vec::new();
         for (number, url) in urls.iter().enumerate() {
             let api = Client::builder(url).build_api().context("make a client")?;
-            let file = directory.join(format!("acked-{number}"));
+            let (seed, run) = (random.next(), random.next());
+            // One a load: a case may begin again.
+            let file = directory.join(format!("acked-{number}-{run:x}"));
             let plan = Plan {
                 events: Events {
-                    seed: random.next(),
-                    run: random.next(),
+                    seed,
+                    run,
                     traces: 10_000,
                     dialect: Dialect::Native,
                 },

@@ -25,10 +25,11 @@ mod tap;
 mod watch;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Parser;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use arguments::Arguments;
 use cases::Case;
@@ -36,6 +37,9 @@ use random::Random;
 use report::{Outcome, Report, say};
 use scene::{Form, Stage};
 use site::Site;
+
+/// Far beyond what a case takes: the longest is twelve minutes.
+const CASE: Duration = Duration::from_secs(1500);
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -49,7 +53,12 @@ fn main() -> Result<ExitCode> {
     }
     if chosen.is_empty() {
         // `cargo test NAME` offers the name to every test program.
-        return Ok(ExitCode::SUCCESS);
+        say("no case is called that: see --list");
+        return Ok(if arguments.long || arguments.table.is_some() {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        });
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -86,7 +95,8 @@ async fn run_all(chosen: &[&Case], arguments: &Arguments) -> Result<ExitCode> {
         stage.name = case.name;
         stage.random = Random::of(seed, case.name);
         let began = Instant::now();
-        let result = (case.run)(&mut stage).await;
+        let result = timeout(CASE, (case.run)(&mut stage)).await;
+        let result = result.unwrap_or_else(|_| Err(anyhow!("it does not end")));
         let outcome = match result {
             Ok(row) => Outcome::Held(Box::new(row)),
             Err(error) => {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plaudit::up::{Child, ChildSpec, Probe, Stopped};
+use tokio::time::timeout;
 
 /// A process that can be had again.
 #[derive(Debug)]
@@ -65,10 +66,19 @@ impl Part {
     }
 
     /// SIGKILL. Nothing is said before, nothing is flushed.
+    /// Fails when it had ended by itself: that was not asked of it.
     pub(crate) async fn kill(&mut self) -> Result<()> {
-        if let Some(mut child) = self.child.take() {
-            child.kill().await?;
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
+        if let Ok(status) = timeout(Duration::ZERO, child.wait()).await {
+            let (name, lines) = (self.spec.name, child.last_lines(15).join("\n"));
+            bail!(
+                "{name} had ended before it was killed ({}): {lines}",
+                status?
+            );
         }
+        child.kill().await?;
         Ok(())
     }
 

@@ -76,8 +76,13 @@ impl Watch {
 }
 
 impl Seen {
-    /// What the intake promises while its brokers are in trouble.
-    pub(crate) fn judge(&self) -> Result<()> {
+    /// What the intake promises while its brokers are in trouble; and that they were, if
+    /// it must have refused.
+    pub(crate) fn judge(&self, must_refuse: bool) -> Result<()> {
+        ensure!(
+            !must_refuse || self.answers.contains_key(&503),
+            "nothing was refused, so there was no trouble: {self}"
+        );
         ensure!(
             self.late == 0,
             "answers took longer than is promised: {self}"

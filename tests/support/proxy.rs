@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -82,8 +83,9 @@ impl Proxy {
         self.state.send_replace(State::Slow(by));
     }
 
-    /// Passes on what is asked, and ends the connection in place of the answer.
-    pub fn lose_answers(&self) {
+    /// Passes on what Kafka's clients ask, and ends the connection in place of the
+    /// answer to a write. Other answers pass, so that there is a next write.
+    pub fn lose_answers_to_writes(&self) {
         self.state.send_replace(State::Deaf);
     }
 
@@ -121,9 +123,16 @@ async fn pass(
     client.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let has_written = AtomicBool::new(false);
     tokio::try_join!(
-        pump(from_client, to_server, Way::There, state.clone()),
-        pump(from_server, to_client, Way::Back, state),
+        pump(
+            from_client,
+            to_server,
+            Way::There,
+            &has_written,
+            state.clone()
+        ),
+        pump(from_server, to_client, Way::Back, &has_written, state),
     )?;
     Ok(())
 }
@@ -132,6 +141,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     way: Way,
+    has_written: &AtomicBool,
     mut state: watch::Receiver<State>,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; PIECE_BYTES];
@@ -144,12 +154,21 @@ async fn pump(
         let now = now.map_or(State::Cut, |state| *state);
         match now {
             State::Cut => return Err(std::io::ErrorKind::ConnectionAborted.into()),
-            State::Deaf if way == Way::Back => {
+            State::Deaf if way == Way::Back && has_written.load(Ordering::Relaxed) => {
                 return Err(std::io::ErrorKind::ConnectionAborted.into());
             }
             State::Slow(by) => tokio::time::sleep(by).await,
             State::Whole | State::Frozen | State::Deaf => {}
         }
+        if way == Way::There && is_produce(piece) {
+            has_written.store(true, Ordering::Relaxed);
+        }
         to.write_all(piece).await?;
     }
+}
+
+/// Whether a piece begins with a Produce request of Kafka's protocol: four bytes of
+/// length, then the number of the API.
+fn is_produce(piece: &[u8]) -> bool {
+    piece.get(4..6) == Some(&[0, 0])
 }

@@ -42,24 +42,32 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 async fn away(stage: &mut Stage) -> Result<Row> {
-    trouble(stage, Proxy::cut, (6, 15)).await
+    trouble(stage, Proxy::cut, (6, 15), true).await
 }
 
 async fn silent(stage: &mut Stage) -> Result<Row> {
-    trouble(stage, Proxy::freeze, (6, 15)).await
+    trouble(stage, Proxy::freeze, (6, 15), true).await
 }
 
 async fn slow(stage: &mut Stage) -> Result<Row> {
     let slow = |proxy: &Proxy| proxy.slow_down(Duration::from_millis(300));
-    trouble(stage, slow, (4, 10)).await
+    trouble(stage, slow, (4, 10), false).await
 }
 
 async fn answers_lost(stage: &mut Stage) -> Result<Row> {
-    trouble(stage, Proxy::lose_answers, (4, 10)).await
+    let row = trouble(stage, Proxy::lose_answers_to_writes, (6, 15), true).await?;
+    let written = row.line.count.unacknowledged;
+    ensure!(written > 0, "nothing was written without an answer");
+    Ok(row.with(format!("{written} stored without an answer")))
 }
 
 /// Something is wrong with the way to the broker for so many seconds.
-async fn trouble(stage: &mut Stage, harm: impl Fn(&Proxy), seconds: (u64, u64)) -> Result<Row> {
+async fn trouble(
+    stage: &mut Stage,
+    harm: impl Fn(&Proxy),
+    seconds: (u64, u64),
+    must_refuse: bool,
+) -> Result<Row> {
     // The short form has no time for the usual 7 s and 8 s.
     let (write, answer) = stage.form.pick((3, 4), (7, 8));
     let options = Options {
@@ -74,7 +82,7 @@ async fn trouble(stage: &mut Stage, harm: impl Fn(&Proxy), seconds: (u64, u64)) 
     scene.go_on(scene.form.seconds(seconds.0, seconds.1)).await;
     scene.site.kafka.proxy.mend();
     scene.fault_ended();
-    scene.judge_watched(watch).await
+    scene.judge_watched(watch, must_refuse).await
 }
 
 async fn too_large(stage: &mut Stage) -> Result<Row> {
@@ -110,5 +118,5 @@ async fn too_large(stage: &mut Stage) -> Result<Row> {
         scene.note_once(format!("refused as {}", code.context("no code")?));
     }
     scene.fault_ended();
-    scene.judge_watched(watch).await
+    scene.judge_watched(watch, false).await
 }

@@ -68,7 +68,7 @@ async fn gone(stage: &mut Stage, count: usize) -> Result<Row> {
         broker(&mut scene, *number).await?.ready().await?;
     }
     scene.fault_ended();
-    scene.judge_watched(watch).await
+    scene.judge_watched(watch, count > 1).await
 }
 
 async fn not_enough(stage: &mut Stage) -> Result<Row> {
@@ -83,7 +83,7 @@ async fn not_enough(stage: &mut Stage) -> Result<Row> {
     scene.go_on(scene.form.seconds(GONE.0, GONE.1)).await;
     broker(&mut scene, number).await?.start().await?;
     scene.fault_ended();
-    scene.judge_watched(watch).await
+    scene.judge_watched(watch, true).await
 }
 
 async fn full_disk(stage: &mut Stage) -> Result<Row> {
@@ -103,7 +103,7 @@ async fn full_disk(stage: &mut Stage) -> Result<Row> {
     scene.go_on(scene.form.seconds(GONE.0, GONE.1)).await;
     broker(&mut scene, number).await?.start().await?;
     scene.fault_ended();
-    scene.judge_watched(watch).await
+    scene.judge_watched(watch, false).await
 }
 
 async fn broker<'s>(scene: &'s mut Scene<'_>, number: usize) -> Result<&'s mut Part> {

@@ -7,7 +7,7 @@ use support::Proxy;
 use tokio::time::Instant;
 
 use super::{Case, case};
-use crate::scene::{Options, Row, Scene, Stage};
+use crate::scene::{Form, Options, Row, Scene, Stage};
 
 pub(super) const CASES: &[Case] = &[
     case!(
@@ -83,6 +83,10 @@ async fn away_long(stage: &mut Stage) -> Result<Row> {
     let stored = scene.committed_in_all().await? - from;
     #[expect(clippy::cast_precision_loss, reason = "exact for 2^53 records")]
     let stored_a_second = stored as f64 / began.elapsed().as_secs_f64();
+    ensure!(
+        scene.form == Form::Short || stored_a_second >= rate * 3.0,
+        "it catches up at {stored_a_second:.0} a second only"
+    );
     scene.note(format!(
         "{backlog} behind, caught up at {stored_a_second:.0} a second: {:.1} times the arrival",
         stored_a_second / rate

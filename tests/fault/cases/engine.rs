@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use plaudit_event::Outcome;
 use support::Proxy;
 
 use super::{Case, case};
-use crate::scene::{Options, Row, Scene, Stage};
+use crate::scene::{Form, Options, Row, Scene, Stage};
 use crate::tap::{Point, Tap};
 
 pub(super) const CASES: &[Case] = &[
@@ -79,7 +79,14 @@ async fn poison(stage: &mut Stage) -> Result<Row> {
     scene.go_on(scene.form.seconds(4, 15)).await;
     scene.fault_ended();
     let is_poison = |id: uuid::Uuid| id.as_u128() & 0xfff < 4;
-    scene
+    let form = scene.form;
+    let row = scene
         .judge_with(&|id, _| is_poison(id).then_some(Outcome::DeadLettered))
-        .await
+        .await?;
+    // In the short form there may be none by chance.
+    ensure!(
+        form == Form::Short || row.line.count.dead > 0,
+        "nothing was poisonous"
+    );
+    Ok(row)
 }

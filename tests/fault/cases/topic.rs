@@ -161,7 +161,9 @@ async fn replay(stage: &mut Stage) -> Result<Row> {
         scene.sink(0)?.launch().await?;
     }
     scene.fault_ended();
-    scene.judge().await
+    let row = scene.judge().await?;
+    ensure!(row.line.count.copies > 0, "nothing was inserted again");
+    Ok(row)
 }
 
 async fn from_the_start(kafka: &KafkaConfig) -> Result<()> {

@@ -13,10 +13,13 @@ use support::wait_until;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::Scene;
 use super::ask::{ASK, LOOK, PATIENCE};
+use super::{Form, Scene};
 use crate::edits;
 use crate::watch::Watch;
+
+/// How soon after a fault the intake has to acknowledge again.
+const ACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 /// A case that held.
 #[derive(Debug)]
@@ -30,6 +33,14 @@ pub(crate) struct Row {
 /// What must become of an acknowledged event that is not to be seen: of its id and
 /// receipt, `None` where it is to be seen.
 pub(crate) type Fate<'f> = dyn Fn(Uuid, &Receipt) -> Option<Outcome> + 'f;
+
+impl Row {
+    /// The same, with something more to be said.
+    pub(crate) fn with(mut self, note: String) -> Self {
+        self.notes.push(note);
+        self
+    }
+}
 
 impl Scene<'_> {
     /// Waits until what is sent now is acknowledged and stored; says how long that took
@@ -51,6 +62,16 @@ impl Scene<'_> {
                 Ok(answer.is_ok_and(|answer| answer.status() == 200))
             })
             .await?;
+            let acknowledged = began.elapsed();
+            // In the short form the machine has other things to do.
+            ensure!(
+                self.form == Form::Short || acknowledged < ACKNOWLEDGED,
+                "the intake acknowledges again after {acknowledged:?} only"
+            );
+            self.note(format!(
+                "acknowledged after {:.1} s",
+                acknowledged.as_secs_f64()
+            ));
         }
         let ends = self.ends().await?;
         self.caught_up(&ends, PATIENCE).await?;
@@ -62,12 +83,13 @@ impl Scene<'_> {
         self.judge_with(&|_, _| None).await
     }
 
-    /// The same, and what clients saw of the intake must be as promised.
-    pub(crate) async fn judge_watched(mut self, watch: Watch) -> Result<Row> {
+    /// The same, and what clients saw of the intake must be as promised: with refusals,
+    /// if the fault makes acknowledging impossible.
+    pub(crate) async fn judge_watched(mut self, watch: Watch, must_refuse: bool) -> Result<Row> {
         // Until all is well again, and no longer.
         self.recovered().await.context("recover")?;
         let seen = watch.end().await?;
-        seen.judge()?;
+        seen.judge(must_refuse)?;
         self.note(seen.to_string());
         self.judge().await
     }

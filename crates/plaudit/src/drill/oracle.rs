@@ -53,6 +53,8 @@ pub struct Count {
     pub expired: u64,
     /// Of the acknowledged, those that are nowhere.
     pub lost: u64,
+    /// Ids that a reader sees and nobody acknowledged: their answers were lost.
+    pub unacknowledged: u64,
     /// How often a reader sees an id beyond the first time.
     pub seen_twice: u64,
     /// Rows beyond the first of a version, as far as merges have left them.
@@ -95,6 +97,7 @@ impl Oracle {
             acknowledged: acked.len() as u64,
             stored: common(&acked, &rows),
             visible: common(&acked, &visible),
+            unacknowledged: visible.len() as u64 - common(&acked, &visible),
             seen_twice,
             copies: self.copies(sent).await?,
             ..Count::default()

@@ -46,6 +46,7 @@ impl Line {
             dead,
             expired,
             lost,
+            unacknowledged: _,
             seen_twice,
             copies,
         } = self.count;
