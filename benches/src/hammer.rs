@@ -61,8 +61,8 @@ pub struct Load {
 /// A latency above this is counted as this.
 const MAX_LATENCY: Duration = Duration::from_secs(60);
 
-/// How long what is due may be late at the end of an open loop.
-const LATE: Duration = Duration::from_secs(5);
+/// How long after its end a load waits for answers.
+const LATE: Duration = Duration::from_secs(10);
 
 /// Sends, on a thread of its own.
 ///
@@ -107,7 +107,7 @@ async fn run(target: &Target, plan: Plan) -> anyhow::Result<Load> {
         anyhow::Ok(())
     };
     let ended = tokio::time::timeout(plan.length + LATE, all).await;
-    ended.context("the server cannot keep the rate")??;
+    ended.with_context(|| format!("what was sent is not answered after {LATE:?}"))??;
     let latency = shared.latency.borrow().clone();
     Ok(Load {
         requests: latency.len(),

@@ -242,7 +242,7 @@ mod tests {
         report.line("one", "plaudit", rate(3.0));
         report.line("two", "plaudit", rate(3.0));
         let of_floor: Vec<_> = report.lines.iter().map(|line| line.of_floor).collect();
-        assert_eq!(of_floor, [Some(1.0), Some(0.75), None]);
+        assert_eq!(of_floor, [None, Some(0.75), None]);
     }
 
     #[test]

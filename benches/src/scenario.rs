@@ -28,10 +28,8 @@ pub enum Scenario {
     Langsmith,
     /// Wide events: 30 tags and a comment of 4 KB, through intake and sink
     Wide,
-    /// A full topic drained into the whole schema, by floor, sinks and ClickHouse's engine
+    /// A full topic drained by floor, sinks and ClickHouse's engine, and what it takes on disk
     Drain,
-    /// Bytes on disk of a narrow event, everything included
-    Stored,
     /// From the request to the first read that shows it, at light load
     Visible,
     /// Everything at once, at full load and at a steady rate
@@ -83,7 +81,6 @@ impl Scenario {
                 drain::wide(bench).await
             }
             Self::Drain => drain::narrow(bench).await,
-            Self::Stored => drain::stored(bench).await,
             Self::Visible => visible::run(bench).await,
             Self::Together => together::run(bench).await,
             Self::Query => query::run(bench).await,

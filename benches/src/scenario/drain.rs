@@ -33,9 +33,11 @@ enum Who {
 
 const EVENTS: u64 = 2_000_000;
 const WIDE_EVENTS: u64 = 100_000;
+/// Bytes on disk an event: all tables, ledger and all.
+const BYTES: &str = "bytes/event";
 const LOOK: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(180);
-const MERGE_PATIENCE: Duration = Duration::from_secs(30);
+const MERGE_PATIENCE: Duration = Duration::from_secs(20);
 /// The views that fill the side tables.
 const VIEWS: [&str; 3] = ["feedback_to_metric", "feedback_to_tag", "feedback_to_id"];
 
@@ -50,6 +52,7 @@ pub(super) async fn narrow(bench: &mut Bench) -> anyhow::Result<()> {
     let (floor, plaudit) = (Numbers::median(&floor), Numbers::median(&plaudit));
     let engine = drain(bench, &topic, Who::KafkaEngine, events).await?;
     let rate = |numbers: &Numbers| numbers.events_per_second.unwrap_or(f64::NAN);
+    let bytes = plaudit.other.get(BYTES).copied();
     let both = plaudit.cpu("sink") + plaudit.cpu("clickhouse");
     let report = &mut bench.report;
     report.bar(
@@ -70,6 +73,8 @@ pub(super) async fn narrow(bench: &mut Bench) -> anyhow::Result<()> {
         Side::Below,
         200.0,
     );
+    let what = "stored: bytes of a narrow event, everything included";
+    report.bar(what, bytes.unwrap_or(f64::NAN), Side::AtMost, 90.0);
     report.line("drain", FLOOR, floor);
     report.line("drain", "plaudit", plaudit);
     report.line("drain", "ClickHouse's Kafka engine", engine);
@@ -97,19 +102,6 @@ pub(super) async fn wide(bench: &mut Bench) -> anyhow::Result<()> {
         let numbers = drain(bench, &topic, who, events).await?;
         bench.report.line("wide drain", subject, numbers);
     }
-    Ok(())
-}
-
-pub(super) async fn stored(bench: &mut Bench) -> anyhow::Result<()> {
-    let events = bench.scale.events(EVENTS);
-    let topic = filled(bench, 12, events, Width::Narrow).await?;
-    let numbers = drain(bench, &topic, Who::Plaudit(1), events).await?;
-    let bytes = numbers.other.get("bytes/event").copied();
-    let what = "stored: bytes of a narrow event, everything included";
-    bench
-        .report
-        .bar(what, bytes.unwrap_or(f64::NAN), Side::AtMost, 90.0);
-    bench.report.line("stored", "plaudit", numbers);
     Ok(())
 }
 
@@ -182,7 +174,7 @@ async fn drain(bench: &Bench, topic: &Space, who: Who, events: u64) -> anyhow::R
     }
     numbers.peak_mib.retain(|name, _| *name == "sink");
     let bytes = float(stage.clickhouse.bytes_on_disk(database).await?) / float(events);
-    numbers.other.insert("bytes/event", bytes);
+    numbers.other.insert(BYTES, bytes);
     stage.clickhouse.drop_database(database).await?;
     say(format_args!(
         "{who:?}: {:.0} rows/s, sink {:.2} µs, ClickHouse {:.2} µs, {bytes:.0} bytes",
@@ -279,8 +271,8 @@ async fn start_engine(bench: &Bench, space: &Space) -> anyhow::Result<()> {
             put.source.info AS source_info, put.source.run_id AS source_run_id,
             put.group_id AS group_id, put.experiment_id AS experiment_id,
             put.session_id AS session_id,
-            fromUnixTimestamp64Micro(ifNull(put.created_at, received_at), 'UTC') AS created_at,
-            fromUnixTimestamp64Micro(received_at, 'UTC') AS received_at,
+            fromUnixTimestamp64Micro(ifNull(put.created_at, queue.received_at), 'UTC') AS created_at,
+            fromUnixTimestamp64Micro(queue.received_at, 'UTC') AS received_at,
             dialect, _topic AS topic, toInt32(_partition) AS partition, toInt64(_offset) AS offset
         FROM {database}.queue"
     );

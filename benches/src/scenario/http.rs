@@ -28,8 +28,8 @@ pub(super) struct Load {
 
 const PLAUDIT: &str = "plaudit";
 const PARTITIONS: i32 = 12;
-const CLOSED_SECONDS: u32 = 5;
-const OPEN_SECONDS: u32 = 6;
+const CLOSED_SECONDS: u32 = 4;
+const OPEN_SECONDS: u32 = 5;
 const WARM_SECONDS: u32 = 2;
 
 pub(super) async fn native(bench: &mut Bench) -> anyhow::Result<()> {
@@ -212,9 +212,9 @@ pub(super) async fn in_turns(
             numbers.set_latency(&open(bench, subject, load).await?);
             let rate = numbers.events_per_second.unwrap_or_default();
             say(format_args!(
-                "{}: {rate:.0} events/s, intake {:.2} µs, p99 {:.1} ms",
+                "{}: {rate:.0} events/s, {:.2} µs, p99 {:.1} ms",
                 subject.name,
-                numbers.cpu("intake").min(numbers.cpu("standalone")),
+                numbers.cpu(subject.server.process.name),
                 numbers.p99_ms.unwrap_or_default()
             ));
             rounds.push(numbers);

@@ -96,10 +96,11 @@ impl Read {
             rate: self.rate,
             length: bench.scale.seconds(seconds),
         };
+        let asked = || self.paths.first().cloned().unwrap_or_default();
         // What is read first comes from the disk.
-        fire(target.clone(), plan(2)).await?;
+        fire(target.clone(), plan(2)).await.with_context(asked)?;
         let meter = Meter::start(&[bench.stage.engine, query.process])?;
-        let load = fire(target, plan(self.seconds)).await?;
+        let load = fire(target, plan(self.seconds)).await.with_context(asked)?;
         let mut numbers = Numbers::default();
         numbers.requests_per_second = (load.took > Duration::ZERO)
             .then(|| crate::numbers::float(load.requests) / load.took.as_secs_f64());
@@ -109,7 +110,11 @@ impl Read {
         }
         numbers.peak_mib.clear();
         let p99 = numbers.p99_ms.unwrap_or_default();
-        say(format_args!("{} reads, p99 {p99:.1} ms", load.requests));
+        say(format_args!(
+            "{} reads, p99 {p99:.1} ms: {}",
+            load.requests,
+            asked()
+        ));
         Ok(numbers)
     }
 }
