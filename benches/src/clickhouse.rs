@@ -13,7 +13,7 @@ pub struct Clickhouse {
 }
 
 /// For so long nothing may be merged before merges count as done.
-const QUIET: Duration = Duration::from_millis(1500);
+const QUIET: Duration = Duration::from_secs(2);
 
 impl Clickhouse {
     pub(crate) fn new(url: &str) -> Self {

@@ -36,7 +36,7 @@ const WIDE_EVENTS: u64 = 100_000;
 /// Bytes on disk an event: all tables, ledger and all.
 const BYTES: &str = "bytes/event";
 const LOOK: Duration = Duration::from_millis(50);
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(300);
 const MERGE_PATIENCE: Duration = Duration::from_secs(20);
 /// The views that fill the side tables.
 const VIEWS: [&str; 3] = ["feedback_to_metric", "feedback_to_tag", "feedback_to_id"];
