@@ -7,11 +7,12 @@ CARGO ?= cargo
 # One profile for demo and tests.
 BUILT = $(or $(CARGO_TARGET_DIR),target)/debug
 PLAUDIT = $(BUILT)/plaudit
+BENCH = $(or $(CARGO_TARGET_DIR),target)/release/bench
 # More than there are cores: most tests wait most of the time.
 export RUST_TEST_THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up standalone test lint build counts counts-bless suites fault model fuzz bench-pieces clean distclean tools
+.PHONY: help demo up standalone test lint build bench-build counts counts-bless suites fault model fuzz bench soak bench-pieces clean distclean tools
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +63,17 @@ model: ## The model of the sink's protocol, with one more thing that goes wrong,
 fuzz: ## Random requests to every dialect and to the multipart reader, for minutes
 	@PROPTEST_CASES=$${PROPTEST_CASES:-200000} $(CARGO) test --locked --release \
 		--package plaudit-dialects --package plaudit-intake --lib -- any_
+
+# Everything optimised. The binary starts broker, engine, services and floors itself.
+bench-build:
+	@echo "== build"
+	@$(CARGO) build --locked --release --package plaudit --package plaudit-floors --package plaudit-benches
+
+bench: bench-build ## Floors and product in turns, in 20 minutes; ONLY=scenario,… runs those
+	@$(BENCH) $(if $(ONLY),--only $(ONLY))
+
+soak: bench-build ## A quarter of an hour at a steady rate: whether memory stays flat
+	@$(BENCH) --only soak
 
 bench-pieces: ## How long each piece of an event's way takes: reading, codec, row, block
 	@$(CARGO) bench --locked --package plaudit-pieces --bench pieces

@@ -1,48 +1,37 @@
-//! What the benchmarks share: CPU time and memory by process.
+//! `make bench`: what Plaudit does and costs, beside what the bare parts do and cost.
+//!
+//! One run starts a real broker and a real engine, and then floors and product in turns
+//! on them, so that what a machine does to one it does to the other. CPU time an event,
+//! from the kernel's counters, is the currency: it survives noisy machines. Ratios to the
+//! floor of the same run are held against bars; absolute numbers say little elsewhere.
+//!
+//! - [`Stage`]: parts and processes; nothing of it outlives the run.
+//! - [`hammer`]: the HTTP load, closed loop for throughput, open loop for latency.
+//! - [`scenario`]: what is measured, one file a kind.
+//! - [`report`]: lines, bars, the table.
+//!
+//! The floors are programs of `plaudit-floors`.
 
-use std::fs;
-use std::time::Duration;
+pub mod clickhouse;
+pub mod feed;
+pub mod fill;
+pub mod hammer;
+pub mod numbers;
+pub mod process;
+pub mod report;
+pub mod results;
+pub mod scenario;
+mod service;
+pub mod stage;
 
-use anyhow::Context as _;
+pub use service::Service;
+pub use stage::{Bench, Scale, Space, Stage};
 
-/// User and system time that a process has used so far.
-///
-/// # Errors
-/// When the process is gone, or this is not Linux.
-pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
-    let stat =
-        fs::read_to_string(format!("/proc/{pid}/stat")).context("read the process's times")?;
-    // The command's name, in brackets, may hold spaces.
-    let (_, fields) = stat.rsplit_once(')').context("parse the process's times")?;
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    // The kernel's USER_HZ is 100 on every platform that Linux runs on.
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-/// The most memory that a process has had resident, in KiB.
-///
-/// # Errors
-/// As [`cpu_time`].
-pub fn peak_resident_kib(pid: u32) -> anyhow::Result<u64> {
-    let status =
-        fs::read_to_string(format!("/proc/{pid}/status")).context("read the process's memory")?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|line| line.trim().strip_suffix("kB"))
-        .and_then(|number| number.trim().parse().ok())
-        .context("parse the process's memory")
-}
-
-/// Lets the peak of this process begin anew, at what is resident now.
-///
-/// # Errors
-/// When this is not Linux.
-pub fn reset_peak_resident() -> anyhow::Result<()> {
-    fs::write("/proc/self/clear_refs", "5").context("reset the peak of resident memory")
+/// Writes one line of progress to standard error.
+#[expect(
+    clippy::print_stderr,
+    reason = "progress; results go to standard output"
+)]
+pub fn say(line: impl std::fmt::Display) {
+    eprintln!("{line}");
 }

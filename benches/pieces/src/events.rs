@@ -4,7 +4,7 @@ use plaudit_event::{Dialect, Event, Feedback, Micros, Operation, Value, codec, i
 
 /// Appends one encoded event of nine fields, about 300 bytes, the `index`-th of a
 /// run: four to a trace.
-pub fn narrow_event(index: u64, now: Micros, out: &mut Vec<u8>) -> String {
+pub(crate) fn narrow_event(index: u64, now: Micros, out: &mut Vec<u8>) -> String {
     let trace_id =
         uuid::Uuid::from_u128(u128::from(index / 4) << 64 | 0x4000_8000_0000_0000).to_string();
     let metric = match index % 3 {

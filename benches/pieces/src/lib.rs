@@ -14,7 +14,7 @@
 mod events;
 mod requests;
 
-pub use events::narrow_event;
+use events::narrow_event;
 
 use std::fmt::Write;
 use std::hint::black_box;

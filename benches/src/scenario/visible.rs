@@ -1,0 +1,135 @@
+//! From the request to the first read that shows it, at light load.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use hdrhistogram::Histogram;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::feed::{self, Width};
+use crate::hammer::{Plan, Target, fire};
+use crate::numbers::Numbers;
+use crate::report::Side;
+use crate::service::Service;
+use crate::stage::Space;
+use crate::{Bench, say};
+
+use super::requests::Requests;
+
+/// Events a second beside those that are waited for.
+const LIGHT: f64 = 50.0;
+const SECONDS: u32 = 20;
+/// A time that has no common measure with a batch's age, so that probes fall anywhere.
+const PROBE_EVERY: Duration = Duration::from_millis(103);
+const LOOK: Duration = Duration::from_millis(4);
+/// How long the last probe may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
+    for (subject, age, bar) in [
+        ("defaults", None, 1200.0),
+        ("max_age = 50ms", Some("50ms"), 120.0),
+    ] {
+        let space = bench.stage.space(12).await?;
+        let age = age.map(|age| ("sink.batch.max_age", age.to_owned()));
+        let settings: Vec<_> = age.into_iter().collect();
+        let sink = bench.stage.service("sink", &space, &settings).await?;
+        let intake = bench.stage.service("intake", &space, &[]).await?;
+        let latency = measure(bench, &space, &intake).await?;
+        intake.stop().await?;
+        sink.stop().await?;
+        bench
+            .stage
+            .clickhouse
+            .drop_database(&space.database)
+            .await?;
+        let mut numbers = Numbers::default();
+        numbers.set_latency(&latency);
+        let p50 = numbers.p50_ms.unwrap_or(f64::NAN);
+        say(format_args!(
+            "{subject}: p50 {p50:.0} ms of {}",
+            latency.len()
+        ));
+        let what = format!("receive to visible, {subject}: p50, ms");
+        bench.report.bar(what, p50, Side::Below, bar);
+        bench.report.line("visible", subject, numbers);
+    }
+    Ok(())
+}
+
+async fn measure(bench: &Bench, space: &Space, intake: &Service) -> anyhow::Result<Histogram<u64>> {
+    let length = bench.scale.seconds(SECONDS).max(Duration::from_secs(3));
+    let requests = Requests::native(&bench.stage.key, 1, Width::Narrow);
+    let target = Target {
+        address: intake.address,
+        requests: requests.all,
+        status: requests.status,
+    };
+    let plan = Plan {
+        connections: 4,
+        rate: Some(LIGHT),
+        length,
+    };
+    let (load, seen) = tokio::join!(fire(target, plan), probe(bench, space, intake, length));
+    load?;
+    seen
+}
+
+/// Sends probes and looks for them, in one loop: a trace each, so that a read is a lookup.
+async fn probe(
+    bench: &Bench,
+    space: &Space,
+    intake: &Service,
+    length: Duration,
+) -> anyhow::Result<Histogram<u64>> {
+    let http = reqwest::Client::builder().tcp_nodelay(true).build()?;
+    let url = format!("http://{}/v1/feedback", intake.address);
+    let mut latency = Histogram::new(3)?;
+    let mut waiting: HashMap<String, Instant> = HashMap::new();
+    let (start, mut next) = (Instant::now(), Instant::now());
+    // Traces that the light load does not use.
+    let mut index = 1_000_000_000;
+    while start.elapsed() < length || !waiting.is_empty() {
+        ensure!(start.elapsed() < length + PATIENCE, "events stay invisible");
+        if next.elapsed() > Duration::ZERO && start.elapsed() < length {
+            index += 4;
+            sleep_until(next).await;
+            waiting.insert(feed::trace(index).to_string(), Instant::now());
+            let answer = http
+                .post(&url)
+                .bearer_auth(&bench.stage.key)
+                .header("content-type", "application/json")
+                .body(feed::native(index, Width::Narrow));
+            let status = answer.send().await.context("send a probe")?.status();
+            ensure!(status.as_u16() == 200, "a probe was answered {status}");
+            next += PROBE_EVERY;
+        }
+        for trace in visible(bench, space, &waiting).await? {
+            if let Some(sent) = waiting.remove(&trace) {
+                latency.record(u64::try_from(sent.elapsed().as_micros())?)?;
+            }
+        }
+        sleep(LOOK).await;
+    }
+    Ok(latency)
+}
+
+/// Which of the traces a reader sees.
+async fn visible(
+    bench: &Bench,
+    space: &Space,
+    waiting: &HashMap<String, Instant>,
+) -> anyhow::Result<Vec<String>> {
+    if waiting.is_empty() {
+        return Ok(Vec::new());
+    }
+    let traces: Vec<_> = waiting.keys().map(|trace| format!("'{trace}'")).collect();
+    let sql = format!(
+        "SELECT trace_id FROM {}.feedback_current WHERE project = 'bench' AND trace_id IN ({})",
+        space.database,
+        traces.join(", ")
+    );
+    let seen = bench.stage.clickhouse.run(&sql).await?;
+    Ok(seen.lines().map(str::to_owned).collect())
+}
