@@ -326,7 +326,6 @@ impl Protocol {
 fn publish_dead_letters(state: &mut State, at: usize) {
     let work = &state.works[at];
     let buried = work.notes.dead;
-    state.tables.letters_again |= state.tables.letters & buried;
     state.tables.letters |= buried;
     for request in &mut state.on_its_way {
         if let Request::Rows {

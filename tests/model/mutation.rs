@@ -4,7 +4,7 @@
 //! anything.
 
 use crate::properties::{
-    P2_BALANCE, P2_BURIED, P2_COMMITTED, P2_LETTERS, P2_TRUE, P3_ONCE, P3_ORDERS, P4_FINAL,
+    GOES_ON, P2_BALANCE, P2_BURIED, P2_COMMITTED, P2_TRUE, P3_ONCE, P3_ORDERS, P4_FINAL,
     P4_GIVEN_UP, P4_LATER,
 };
 use crate::scenario::{Fault, Record, Scenario, patch, put, retract, withdraw};
@@ -18,8 +18,8 @@ pub(crate) enum Mutation {
     StoredIsWhole,
     /// An offset has the weakest of its outcomes.
     WeakestOutcome,
-    /// A second copy of a dead letter is a second dead letter.
-    LettersByCopy,
+    /// Nobody looks again whether the feedback of a waiting patch has come.
+    NeverLooksAgain,
     /// An attempt without an answer is a failed one.
     UnansweredCounts,
     /// What is exhausted is dead-lettered while an attempt can land.
@@ -78,7 +78,7 @@ impl Mutation {
         Self::StoredIsDone,
         Self::StoredIsWhole,
         Self::WeakestOutcome,
-        Self::LettersByCopy,
+        Self::NeverLooksAgain,
         Self::UnansweredCounts,
         Self::BuryWithoutKill,
         Self::BuryWithoutReadBack,
@@ -121,7 +121,7 @@ impl Mutation {
                 (P3_ORDERS, one_put().faults(2, &faults))
             }
             Self::WeakestOutcome => (P2_BALANCE, put_then_patch()),
-            Self::LettersByCopy => (P2_LETTERS, one_poison().faults(1, &[Fault::Crash])),
+            Self::NeverLooksAgain => (GOES_ON, put_then_patch()),
             Self::UnansweredCounts => {
                 let scenario = one_put().dead_letters_exhausted();
                 (P2_BURIED, scenario.faults(1, &[Fault::Unanswered]))

@@ -5,25 +5,25 @@
 //! on their way still, and are tried after that.
 
 use plaudit_event::Outcome;
-use stateright::Property;
+use stateright::{Model as _, Property};
 
 use crate::bits::Bits;
 use crate::mutation::Mutation;
 use crate::protocol::Protocol;
 use crate::scenario::Kind;
-use crate::state::State;
+use crate::state::{Action, State};
 use crate::tables::{Row, Tables};
 
 pub(crate) const P2_COMMITTED: &str = "p2: what is committed has its outcome";
 pub(crate) const P2_TRUE: &str = "p2: an outcome says what is so";
 pub(crate) const P2_BURIED: &str = "p2: a dead letter is not stored as well";
-pub(crate) const P2_LETTERS: &str = "p2: there is one dead letter a record that has one";
 pub(crate) const P2_BALANCE: &str = "p2: at rest every record has one outcome";
 pub(crate) const P3_ONCE: &str = "p3: at rest a version says one thing";
 pub(crate) const P3_ORDERS: &str = "p3: at rest every order has what is seen";
 pub(crate) const P4_FINAL: &str = "p4: what was retracted is not seen again";
 pub(crate) const P4_LATER: &str = "p4: at rest the latest put is seen with all its changes";
 pub(crate) const P4_GIVEN_UP: &str = "p4: a patch is given up only for lack of its feedback";
+pub(crate) const GOES_ON: &str = "until there is rest, a sink can go on";
 /// Not a promise: that there is rest, so that what holds at rest is not empty.
 pub(crate) const RESTS: &str = "there is rest";
 
@@ -32,13 +32,13 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         Property::always(P2_COMMITTED, committed_has_outcome),
         Property::always(P2_TRUE, outcomes_are_true),
         Property::always(P2_BURIED, buried_is_not_stored),
-        Property::always(P2_LETTERS, one_letter_each),
         Property::always(P2_BALANCE, |p, s| !is_at_rest(p, s) || balances(p, s)),
         Property::always(P3_ONCE, |p, s| !is_at_rest(p, s) || says_one_thing(p, s)),
         Property::always(P3_ORDERS, |p, s| !is_at_rest(p, s) || orders_have_it(p, s)),
         Property::always(P4_FINAL, retracted_is_unseen),
         Property::always(P4_LATER, |p, s| !is_at_rest(p, s) || latest_is_seen(p, s)),
         Property::always(P4_GIVEN_UP, given_up_for_a_reason),
+        Property::always(GOES_ON, |p, s| is_at_rest(p, s) || can_go_on(p, s)),
         Property::sometimes(RESTS, is_at_rest),
     ]
 }
@@ -70,6 +70,19 @@ fn is_at_rest(protocol: &Protocol, state: &State) -> bool {
         && partitions.all(at_end)
         && protocol.come(state, all).is_empty()
         && protocol.to_give_up(state, all).is_empty()
+}
+
+/// There is something that a sink does next, and not only what befalls it.
+fn can_go_on(protocol: &Protocol, state: &State) -> bool {
+    let mut actions = Vec::new();
+    protocol.actions(state, &mut actions);
+    actions.iter().any(|action| {
+        use Action::{Assign, GiveUp, Go, Pending, Read};
+        matches!(
+            action,
+            Assign { .. } | Read { .. } | Go(_) | Pending { .. } | GiveUp { .. }
+        )
+    })
 }
 
 fn committed_has_outcome(protocol: &Protocol, state: &State) -> bool {
@@ -104,11 +117,6 @@ fn outcomes_are_true(protocol: &Protocol, state: &State) -> bool {
 fn buried_is_not_stored(protocol: &Protocol, state: &State) -> bool {
     let dead = outcome_is_dead(protocol, &state.tables);
     !dead.meets(state.tables.stored() - state.tables.stored_by_zombie)
-}
-
-/// A dead letter is named by its record's place, so a second copy counts once (V3).
-fn one_letter_each(protocol: &Protocol, state: &State) -> bool {
-    !protocol.is(Mutation::LettersByCopy) || state.tables.letters_again.is_empty()
 }
 
 fn balances(protocol: &Protocol, state: &State) -> bool {

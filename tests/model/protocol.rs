@@ -60,7 +60,8 @@ impl Model for Protocol {
                 let mut works = state.works.iter();
                 works.any(|work| work.sink == sink && work.task == task)
             };
-            let looks = busy(Task::Pending) || busy(Task::GiveUp);
+            let looks =
+                self.is(Mutation::NeverLooksAgain) || busy(Task::Pending) || busy(Task::GiveUp);
             if !looks && !self.come(state, owned).is_empty() {
                 actions.push(Action::Pending { sink });
             }

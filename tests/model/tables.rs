@@ -62,8 +62,6 @@ pub(crate) struct Tables {
     ledger: [Bits; MOST_RECORDS],
     /// The records that have a dead letter.
     pub(crate) letters: Bits,
-    /// Those that have more than one.
-    pub(crate) letters_again: Bits,
     /// Rows that another sink stored, or one that is no more, after their dead letter.
     pub(crate) stored_by_zombie: Bits,
     /// The blocks that `feedback` remembers, by their tokens.
