@@ -1,6 +1,6 @@
 //! `plaudit plan`: how much of everything a load needs.
 //!
-//! Arithmetic on what was measured, and no more: the measured costs are in [`costs`], what
+//! Arithmetic on what was measured, and no more: the measured costs are in `costs`, what
 //! is assumed beside them is printed with the result. It asks nobody and starts nothing.
 //!
 //! All of it is in whole numbers (nanoseconds, bytes, thousandths of a core), rounded up.
