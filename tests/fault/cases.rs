@@ -40,6 +40,9 @@ pub(crate) const ALL: &[&[Case]] = &[
     cluster::CASES,
 ];
 
+/// Those that are about minutes: what they do for seconds, other cases do too.
+pub(crate) const ENDURANCE: &[Case] = endurance::CASES;
+
 /// A case of an `async fn(&mut Stage) -> Result<Row>`.
 macro_rules! case {
     ($name:literal, $run:path, $about:literal) => {
