@@ -36,7 +36,7 @@ async fn answer_cut(stage: &mut Stage) -> Result<Row> {
     };
     let mut scene = Scene::set(stage, options).await?;
     let insert = format!("INSERT INTO {}.", scene.database.name());
-    for _ in 0..scene.form.pick(10, 50) {
+    for _ in 0..scene.form.pick(10, 12) {
         let caught = tap.trap(Point::After, &[&insert]).caught().await?;
         drop(caught);
     }
