@@ -40,8 +40,13 @@ pub(crate) const ALL: &[&[Case]] = &[
     cluster::CASES,
 ];
 
-/// Those that are about minutes: what they do for seconds, other cases do too.
-pub(crate) const ENDURANCE: &[Case] = endurance::CASES;
+/// Those that the short form leaves out: what they do for seconds, others do too.
+pub(crate) const LONG_ONLY: &[&str] = &[
+    "sink-killed-often",
+    "clickhouse-away-long",
+    // A broker whose disk is full is gone as well.
+    "one-of-three-gone",
+];
 
 /// A case of an `async fn(&mut Stage) -> Result<Row>`.
 macro_rules! case {

@@ -46,11 +46,9 @@ fn main() -> Result<ExitCode> {
     let chosen = cases::ALL.iter().copied().flatten();
     let mut chosen: Vec<&Case> = chosen.filter(|case| arguments.choose(case.name)).collect();
     if arguments.cases.is_empty() && !arguments.long && !arguments.list {
-        let endures = |case: &Case| cases::ENDURANCE.iter().any(|of| of.name == case.name);
-        chosen.retain(|case| !endures(case));
-        for case in cases::ENDURANCE {
-            say(&format!("{} is left to the long form", case.name));
-        }
+        chosen.retain(|case| !cases::LONG_ONLY.contains(&case.name));
+        let left = cases::LONG_ONLY.join(", ");
+        say(&format!("left to the long form: {left}"));
     }
     if arguments.list {
         for case in chosen {
