@@ -82,6 +82,8 @@ pub(crate) struct Scene<'s> {
     edits: Option<Edits>,
     fault_ended: Option<Instant>,
     recovered: Option<Duration>,
+    /// From the end of the fault until the intake acknowledged.
+    acknowledged: Option<Duration>,
     notes: Vec<String>,
 }
 
@@ -217,6 +219,7 @@ impl<'s> Scene<'s> {
             edits: None,
             fault_ended: None,
             recovered: None,
+            acknowledged: None,
             notes: Vec::new(),
             options,
         };

@@ -62,16 +62,7 @@ impl Scene<'_> {
                 Ok(answer.is_ok_and(|answer| answer.status() == 200))
             })
             .await?;
-            let acknowledged = began.elapsed();
-            // In the short form the machine has other things to do.
-            ensure!(
-                self.form == Form::Short || acknowledged < ACKNOWLEDGED,
-                "the intake acknowledges again after {acknowledged:?} only"
-            );
-            self.note(format!(
-                "acknowledged after {:.1} s",
-                acknowledged.as_secs_f64()
-            ));
+            self.acknowledged = Some(began.elapsed());
         }
         let ends = self.ends().await?;
         self.caught_up(&ends, PATIENCE).await?;
@@ -88,6 +79,14 @@ impl Scene<'_> {
     pub(crate) async fn judge_watched(mut self, watch: Watch, must_refuse: bool) -> Result<Row> {
         // Until all is well again, and no longer.
         self.recovered().await.context("recover")?;
+        let acknowledged = self.acknowledged.context("nobody was asked")?;
+        // In the short form the machine has other things to do.
+        ensure!(
+            self.form == Form::Short || acknowledged < ACKNOWLEDGED,
+            "the intake acknowledges again after {acknowledged:?} only"
+        );
+        let seconds = acknowledged.as_secs_f64();
+        self.note(format!("acknowledged after {seconds:.1} s"));
         let seen = watch.end().await?;
         seen.judge(must_refuse)?;
         self.note(seen.to_string());
