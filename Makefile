@@ -60,6 +60,9 @@ counts-bless: ## Write the instruction counts anew, for a change that has a reas
 model: ## The model of the sink's protocol, with one more thing that goes wrong, for minutes
 	@PLAUDIT_MODEL=$${PLAUDIT_MODEL:-60} $(CARGO) test --locked --package plaudit-model -- --nocapture --test-threads 1
 
+fault: ## Faults on the built binary for half an hour, and the count of each: docs/faults.md
+	@$(CARGO) test --locked --release --package plaudit-tests --test fault -- --long
+
 fuzz: ## Random requests to every dialect and to the multipart reader, for minutes
 	@PROPTEST_CASES=$${PROPTEST_CASES:-200000} $(CARGO) test --locked --release \
 		--package plaudit-dialects --package plaudit-intake --lib -- any_
