@@ -47,6 +47,8 @@ pub(crate) const LONG_ONLY: &[&str] = &[
     // A broker whose disk is full is gone as well; too few in sync is too few.
     "one-of-three-gone",
     "two-of-three-gone",
+    // A frozen broker says nothing either.
+    "broker-silent",
 ];
 
 /// A case of an `async fn(&mut Stage) -> Result<Row>`.

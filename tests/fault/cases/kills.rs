@@ -36,7 +36,7 @@ async fn sink(stage: &mut Stage) -> Result<Row> {
         ..Options::default()
     };
     let mut scene = Scene::set(stage, options).await?;
-    for _ in 0..scene.form.pick(4, 10) {
+    for _ in 0..scene.form.pick(2, 10) {
         moment(&mut scene).await;
         let number = scene.random.index(2);
         scene.sink(number)?.kill().await?;
@@ -52,7 +52,7 @@ async fn intake(stage: &mut Stage) -> Result<Row> {
         ..Options::default()
     };
     let mut scene = Scene::set(stage, options).await?;
-    for _ in 0..scene.form.pick(4, 10) {
+    for _ in 0..scene.form.pick(2, 10) {
         moment(&mut scene).await;
         let number = scene.random.index(2);
         scene.intake(number)?.kill().await?;
