@@ -131,6 +131,8 @@ async fn drill(
     let stop = CancellationToken::new();
     let load = load::drive(&plan, &api, stop.clone());
     let fault = async {
+        // However it ends: the load has no end of its own.
+        let _ended = stop.clone().drop_guard();
         sleep(BEFORE).await;
         let mut random = Random::new(seed, 0);
         for _ in 0..options.times {
@@ -138,21 +140,14 @@ async fn drill(
         }
         let over = Instant::now();
         readable(&api).await?;
-        stop.cancel();
         anyhow::Ok(over.elapsed())
-    };
-    let fault = async {
-        let ended = fault.await;
-        // However it ended: the load has no end of its own.
-        stop.cancel();
-        ended
     };
     let (report, recovered) = tokio::join!(load, fault);
     let (report, recovered) = (report?, recovered?);
     say("waiting until the sink has caught up");
     caught_up(config).await?;
     let sent = Sent {
-        events: report.accepted + report.rejected + report.unconfirmed,
+        events: report.sent(),
         acked: plan.acked.into_iter().collect(),
         traces: load::trace_prefix(plan.events.run),
     };

@@ -92,12 +92,13 @@ impl Oracle {
         acked.dedup();
         let (rows, _) = self.ids("feedback", sent).await?;
         let (visible, seen_twice) = self.ids("feedback_current", sent).await?;
+        let seen = common(&acked, &visible);
         let mut count = Count {
             sent: sent.events,
             acknowledged: acked.len() as u64,
             stored: common(&acked, &rows),
-            visible: common(&acked, &visible),
-            unacknowledged: visible.len() as u64 - common(&acked, &visible),
+            visible: seen,
+            unacknowledged: visible.len() as u64 - seen,
             seen_twice,
             copies: self.copies(sent).await?,
             ..Count::default()
