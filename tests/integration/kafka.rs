@@ -425,7 +425,12 @@ async fn a_commit_that_fails_is_told_though_nobody_waits_for_it() -> Result<()> 
         &consumer,
         &mut handler,
         |_| (),
-        |_| matches!(consumer.committed(&[0], DEADLINE).as_deref(), Ok([(0, Some(1))])),
+        |_| {
+            matches!(
+                consumer.committed(&[0], DEADLINE).as_deref(),
+                Ok([(0, Some(1))])
+            )
+        },
     )?;
     assert!(!consumer.has_failed_commit());
 
