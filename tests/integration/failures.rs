@@ -103,6 +103,38 @@ fn p6_one_row_in_a_thousand_that_clickhouse_cannot_take_is_found() -> Result<()>
 }
 
 #[test]
+fn p6_a_row_that_is_refused_without_being_called_bad_data_is_found_too() -> Result<()> {
+    let options = Options {
+        partitions: 1,
+        sinks: 0,
+        sink: impatient(OnExhausted::DeadLetter),
+        expected_errors: &["clickhouse does not take rows"],
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        // ILLEGAL_DIVISION, for one row.
+        let sql = "ALTER TABLE {db}.feedback ADD CONSTRAINT broken \
+                   CHECK intDiv(1, toUInt8(value != '42')) = 1";
+        stack.db.execute(sql).await?;
+        stack.produce(&events::puts(100)).await?;
+        stack.start_sink();
+        let outcomes = stack.settled().await?;
+        for ((_, offset), outcome) in outcomes {
+            let expected = if offset == 42 {
+                Outcome::DeadLettered
+            } else {
+                Outcome::Stored
+            };
+            assert_eq!(outcome, expected, "{offset}");
+        }
+        let sql = "SELECT count() FROM {db}.ledger \
+                   WHERE outcome = 'dead_lettered' AND reason = 'exhausted'";
+        assert_eq!(stack.db.number(sql).await?, 1);
+        Ok(())
+    })
+}
+
+#[test]
 fn p6_a_change_that_cannot_be_folded_is_set_aside_and_the_others_are_applied() -> Result<()> {
     let options = Options {
         expected_errors: &["with these changes folded in"],

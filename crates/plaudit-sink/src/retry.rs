@@ -73,6 +73,20 @@ impl Retry {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
+        let stop_after = self.config.stop_after_attempt;
+        self.ask_up_to(stop_after, request, call).await
+    }
+
+    /// The same, with a number of refusals of its own.
+    pub(crate) async fn ask_up_to<T, F>(
+        &self,
+        stop_after: usize,
+        request: &'static str,
+        call: impl Fn() -> F,
+    ) -> Result<T, GaveUp>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let (mut attempts, mut unanswered) = (0, false);
         let mut waits = self.waits();
         loop {
@@ -89,7 +103,7 @@ impl Retry {
             let why = match verdict {
                 Verdict::Poison => Why::Poison,
                 Verdict::Fatal => Why::Fatal,
-                Verdict::Retry if attempts + 1 >= self.config.stop_after_attempt => Why::Exhausted,
+                Verdict::Retry if attempts + 1 >= stop_after => Why::Exhausted,
                 Verdict::Retry => {
                     attempts += 1;
                     tracing::warn!(request, attempts, %error, "clickhouse refused: trying again");
