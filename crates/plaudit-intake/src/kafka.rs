@@ -186,6 +186,10 @@ impl Publish for KafkaPublish {
         }
     }
 
+    async fn failed_for_good(&self) -> NotReady {
+        NotReady(self.producer.failed_for_good().await.to_string().into())
+    }
+
     fn queue_len(&self) -> usize {
         let lengths = self.producers().map(ConfirmingProducer::queue_len);
         lengths.sum()

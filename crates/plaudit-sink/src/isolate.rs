@@ -5,8 +5,9 @@
 //!
 //! Data that the server calls bad is halved at once. What it refuses again and again
 //! without saying so is halved when its attempts are used up: one row may be to blame
-//! there as well. It may also be the server, which then refuses every half; that is
-//! noticed after a few rows, and the rest is not taken apart.
+//! there as well. It may also be the server, which then refuses every half: after a few
+//! single rows in a row the rest is laid aside, and is taken apart further only if
+//! something has gone in by the end.
 
 use plaudit_store::Payload;
 
@@ -30,17 +31,12 @@ struct Part<'i, T> {
     tried: usize,
 }
 
-/// What has become of the parts so far.
-#[derive(Default)]
-struct Findings {
-    /// Something went in: what does not is to blame itself.
-    any_inserted: bool,
-    /// Single items whose attempts were used up.
-    exhausted_alone: usize,
-}
-
-/// So many single items are refused, and nothing is taken, before it is the server.
+/// Single items refused one after another, with nothing taken in between, before it is
+/// the server that is to blame.
 const ALONE: usize = 4;
+
+/// Attempts of a single item that was refused at every attempt while it was part of more.
+const AGAIN_ALONE: usize = 3;
 
 impl Steps {
     /// Inserts items, the same bytes at every attempt, and halves what is refused
@@ -57,39 +53,78 @@ impl Steps {
         inserted: impl Fn(&Payload),
     ) -> Result<Vec<Refused<'i, T>>, Stop> {
         let mut refused = Vec::new();
-        let mut findings = Findings::default();
         let mut parts = vec![Part { items, tried: 0 }];
-        while let Some(part) = parts.pop() {
+        // What was exhausted, until it is known whose fault that is.
+        let mut aside: Vec<(Part<'i, T>, GaveUp)> = Vec::new();
+        let (mut alone_in_turn, mut any_inserted) = (0, false);
+        loop {
+            let Some(part) = parts.pop() else {
+                if aside.is_empty() {
+                    return Ok(refused);
+                }
+                let (again, given_up) = self
+                    .after_all(request, on_exhausted, any_inserted, aside)
+                    .await;
+                refused.extend(given_up);
+                parts.extend(again);
+                (aside, alone_in_turn, any_inserted) = (Vec::new(), 0, false);
+                continue;
+            };
             if part.items.is_empty() {
                 continue;
             }
             let payload = payload_of(part.items);
             let Err(gave_up) = self.insert_part(request, &part, &payload).await? else {
                 inserted(&payload);
-                findings.any_inserted = true;
+                (alone_in_turn, any_inserted) = (0, true);
                 continue;
             };
-            match (gave_up.why, on_exhausted) {
-                (Why::Fatal, _) => {
+            let is_alone = part.items.len() == 1;
+            match gave_up.why {
+                Why::Fatal => {
                     let source = gave_up.error;
                     return Err(Stop::Store { request, source });
                 }
-                (Why::Poison | Why::Exhausted, _) if findings.may_halve(&part, gave_up.why) => {
-                    parts.extend(part.halves(&gave_up));
+                Why::Poison if is_alone => refused.push(part.refused(gave_up)),
+                Why::Poison => parts.extend(part.halves(part.tried)),
+                Why::Exhausted if is_alone => {
+                    alone_in_turn += 1;
+                    aside.push((part, gave_up));
                 }
-                (Why::Exhausted, OnExhausted::Hold) => {
-                    self.retry.hold(request, &gave_up.error).await;
-                    parts.push(part);
+                Why::Exhausted if alone_in_turn < ALONE => {
+                    parts.extend(part.halves(gave_up.attempts));
                 }
-                (Why::Poison, _) | (Why::Exhausted, OnExhausted::DeadLetter) => {
-                    refused.push(Refused {
-                        items: part.items,
-                        gave_up,
-                    });
-                }
+                Why::Exhausted => aside.push((part, gave_up)),
             }
         }
-        Ok(refused)
+    }
+
+    /// What becomes of exhausted parts when all others have their end: which are tried
+    /// again, and which are given up.
+    async fn after_all<'i, T>(
+        &self,
+        request: &'static str,
+        on_exhausted: OnExhausted,
+        any_inserted: bool,
+        aside: Vec<(Part<'i, T>, GaveUp)>,
+    ) -> (Vec<Part<'i, T>>, Vec<Refused<'i, T>>) {
+        let (mut again, mut given_up) = (Vec::new(), Vec::new());
+        if on_exhausted == OnExhausted::Hold {
+            if let Some((_, first)) = aside.first() {
+                self.retry.hold(request, &first.error).await;
+            }
+            again.extend(aside.into_iter().map(|(part, _)| part));
+            return (again, given_up);
+        }
+        for (part, gave_up) in aside {
+            if part.items.len() > 1 && any_inserted {
+                // It was not the server: some of these may be good.
+                again.extend(part.halves(gave_up.attempts));
+            } else {
+                given_up.push(part.refused(gave_up));
+            }
+        }
+        (again, given_up)
     }
 
     /// Inserts one part. What is given up has ended: none of its attempts can land.
@@ -101,11 +136,11 @@ impl Steps {
     ) -> Result<Result<(), GaveUp>, Stop> {
         let insert = || self.store.insert(payload);
         let is_alone = part.items.len() == 1;
-        let mut answer = if part.tried > 0 && !is_alone {
-            // Its attempts are used up, and it can still be halved.
-            self.retry.ask_up_to(1, request, insert).await
-        } else {
-            self.retry.ask(request, insert).await
+        let mut answer = match (part.tried, is_alone) {
+            (0, _) => self.retry.ask(request, insert).await,
+            (_, true) => self.retry.ask_up_to(AGAIN_ALONE, request, insert).await,
+            // It can still be halved.
+            (_, false) => self.retry.ask_up_to(1, request, insert).await,
         };
         if let Err(first) = &answer
             && first.why == Why::Poison
@@ -130,26 +165,15 @@ impl Steps {
 
 impl<'i, T> Part<'i, T> {
     /// The second half and then the first: the last is the next one.
-    fn halves(&self, gave_up: &GaveUp) -> [Self; 2] {
-        let tried = match gave_up.why {
-            Why::Exhausted => gave_up.attempts,
-            Why::Poison | Why::Fatal => self.tried,
-        };
+    fn halves(&self, tried: usize) -> [Self; 2] {
         let (left, right) = self.items.split_at(self.items.len() / 2);
         [right, left].map(|items| Self { items, tried })
     }
-}
 
-impl Findings {
-    /// Whether a refused part is to be taken apart further.
-    fn may_halve<T>(&mut self, part: &Part<'_, T>, why: Why) -> bool {
-        let is_alone = part.items.len() == 1;
-        if why == Why::Poison {
-            return !is_alone;
+    fn refused(self, gave_up: GaveUp) -> Refused<'i, T> {
+        Refused {
+            items: self.items,
+            gave_up,
         }
-        if is_alone {
-            self.exhausted_alone += 1;
-        }
-        !is_alone && (self.any_inserted || self.exhausted_alone < ALONE)
     }
 }

@@ -126,10 +126,11 @@ impl Retry {
         }
     }
 
-    /// Asks for what must be had: a refusal that might end is waited out.
+    /// Asks for what must be had: a refusal that might end is waited out. So is being
+    /// told that data of ours is bad: it is not, and was harmed on its way.
     ///
     /// # Errors
-    /// Only what is fatal, poison included: data of ours is never poison.
+    /// Only what is fatal.
     pub(crate) async fn insist<T, F>(
         &self,
         request: &'static str,
@@ -142,7 +143,7 @@ impl Retry {
             match self.ask(request, &call).await {
                 Ok(answer) => return Ok(answer),
                 Err(GaveUp {
-                    why: Why::Exhausted,
+                    why: Why::Exhausted | Why::Poison,
                     error,
                     ..
                 }) => self.hold(request, &error).await,
