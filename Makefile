@@ -1,7 +1,8 @@
 # Everything one does with this repository. `make help` lists it.
 #
-# Needed: cargo (by rustup), a C compiler, Java 17 or newer, Maven, npm with Node.js 20,
-# Python 3.11 or newer, valgrind. ClickHouse and Kafka are fetched into .plaudit/parts, once.
+# Needed: cargo (by rustup), a C compiler, cmake and perl (librdkafka and its OpenSSL are
+# built from source), Java 17 or newer, Maven, npm with Node.js 20, Python 3.11 or newer,
+# valgrind. ClickHouse and Kafka are fetched into .plaudit/parts, once.
 
 CARGO ?= cargo
 # One profile for demo and tests.
@@ -82,7 +83,7 @@ bench-pieces: ## How long each piece of an event's way takes: reading, codec, ro
 	@$(CARGO) bench --locked --package plaudit-pieces --bench pieces
 
 tools:
-	@for tool in $(CARGO) cc java mvn npm node python3 valgrind; do \
+	@for tool in $(CARGO) cc cmake perl java mvn npm node python3 valgrind; do \
 		command -v $$tool >/dev/null || { echo "make: $$tool is not installed: see the head of the Makefile"; exit 1; }; \
 	done
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -179,10 +179,10 @@ impl Publish for KafkaPublish {
 
     fn readiness(&self) -> Result<(), NotReady> {
         let health = self.producer.health();
-        match health.fatal {
-            Some(reason) => Err(NotReady(format!("failed for good: {reason}").into())),
-            None if !health.connected => Err(NotReady("no broker is connected".into())),
-            None => Ok(()),
+        if health.is_ready() {
+            Ok(())
+        } else {
+            Err(NotReady(health.reason().into()))
         }
     }
 

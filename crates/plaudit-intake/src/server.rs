@@ -62,7 +62,8 @@ pub async fn run<P: Publish>(
 
     let connections = &intake.config.connections;
     let open = intake.metrics.connections();
-    let mut server = HttpServer::new(router(Arc::clone(&intake)), connections, open);
+    let mut server = HttpServer::new(router(Arc::clone(&intake)), connections, open)
+        .with_tls(intake.tls.clone());
     let failed = tokio::select! {
         biased;
         () = stop => None,

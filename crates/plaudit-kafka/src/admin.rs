@@ -310,9 +310,11 @@ impl Admin {
             .request_timeout(Some(timeout))
             .operation_timeout(Some(timeout));
         let results = self.client.create_topics(&topics, &options).await;
-        let results = results.map_err(|error| match error {
-            Native::AdminOp(code) => KafkaError::request_code(REQUEST, code),
-            other => KafkaError::request(REQUEST, &other),
+        let results = results.map_err(|error| {
+            self.explained(match error {
+                Native::AdminOp(code) => KafkaError::request_code(REQUEST, code),
+                other => KafkaError::request(REQUEST, &other),
+            })
         })?;
         let code = |result: Result<String, (String, RDKafkaErrorCode)>| {
             result.map_or_else(|(_, code)| code, |_| RDKafkaErrorCode::NoError)
@@ -364,7 +366,7 @@ impl Admin {
     ) -> Result<Vec<(i32, bool)>, KafkaError> {
         const REQUEST: &str = "ask for a topic's partitions";
         let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
-        blocking(REQUEST, move || {
+        let found = blocking(REQUEST, move || {
             let metadata = client
                 .inner()
                 .fetch_metadata(Some(&topic), timeout)
@@ -385,8 +387,20 @@ impl Admin {
                         Ok(found)
                     }
                 })
-        })
-        .await
+        });
+        found.await.map_err(|error| self.explained(error))
+    }
+
+    /// Says why nobody answered, where that is known.
+    fn explained(&self, error: KafkaError) -> KafkaError {
+        let health = self.client.inner().context().tracker.health();
+        match (error, health.last_failure) {
+            (KafkaError::Unreachable { request }, Some(reason)) => KafkaError::NotConnected {
+                request,
+                reason: reason.to_string(),
+            },
+            (error, _) => error,
+        }
     }
 }
 

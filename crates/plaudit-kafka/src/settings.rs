@@ -195,6 +195,8 @@ const COMMON: &[(&str, &str)] = &[
     ("reconnect.backoff.ms", "50"),
     ("reconnect.backoff.max.ms", "1000"),
     ("socket.keepalive.enable", "true"),
+    // The OpenSSL that is built in looks where no distribution has certificates.
+    ("ssl.ca.location", "probe"),
     // A broker closes idle connections as a matter of course.
     ("log.connection.close", "false"),
 ];
@@ -341,6 +343,10 @@ pub(crate) fn client_config(config: &KafkaConfig, role: Role) -> Result<ClientCo
             client.set("enable.partition.eof", "true");
         }
         Role::Admin => {}
+    }
+    if config.properties.get("https.ca.pem").is_none() {
+        // The same for who gives out tokens; with the other it is refused.
+        client.set("https.ca.location", "probe");
     }
     for (key, value) in config.properties.iter() {
         check(key, value)?;

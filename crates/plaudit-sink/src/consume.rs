@@ -344,7 +344,7 @@ impl Work {
         self.next_report = Instant::now() + SECOND;
         let health = consumer.health();
         self.readiness
-            .set("kafka", health.is_ready(), "no broker answers");
+            .set("kafka", health.is_ready(), &health.reason());
         if self.paused
             && let Err(error) = consumer.refresh_lag(REFRESH)
         {
