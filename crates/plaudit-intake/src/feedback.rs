@@ -14,7 +14,7 @@ use plaudit_dialects::{
 };
 use plaudit_event::{Dialect, Feedback, Micros, Outcome};
 use plaudit_service::{ApiError, ErrorCode, Principal, RequestId, Scope};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::admission::Taken;
 use crate::metrics::{EventOutcome, RequestOutcome};
@@ -206,7 +206,6 @@ impl<'r, P: Publish> Exchange<'r, P> {
         run: impl FnOnce(&Call<'_>) -> T,
     ) -> Result<T, ApiError> {
         let (intake, headers) = (self.intake, &self.parts.headers);
-        let origin = headers::origin(intake.config.public_url.as_deref(), headers);
         let registries = intake.registry.current();
         Ok(run(&Call {
             project: &principal.project,
@@ -220,7 +219,8 @@ impl<'r, P: Publish> Exchange<'r, P> {
             registries: &registries,
             max_events: intake.config.limits.events_per_request,
             tokens: intake.tokens.as_ref(),
-            origin: &format!("{origin}{}", mounted.mount),
+            public_url: intake.config.public_url.as_deref(),
+            mount: mounted.mount,
         }))
     }
 
@@ -252,10 +252,9 @@ impl<'r, P: Publish> Exchange<'r, P> {
         }
         let start = Instant::now();
         // Cheap: the bytes are shared, so that the publisher may keep them.
-        let published = self.intake.publish.publish(Arc::clone(&parsed.batch));
-        let deliveries = timeout(self.intake.config.http_timeout, published)
-            .await
-            .unwrap_or_else(|_| vec![Delivery::Unconfirmed; parsed.batch.len()]);
+        let batch = Arc::clone(&parsed.batch);
+        let patience = self.intake.config.http_timeout;
+        let deliveries = self.intake.publish.publish(batch, patience).await;
         self.count_deliveries(&deliveries, start);
         match busy(&deliveries) {
             // What is wrong with the other items is to be said all the same, and what

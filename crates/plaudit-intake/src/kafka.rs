@@ -23,7 +23,6 @@ pub struct KafkaPublish {
     topic: Arc<str>,
     metrics_topic: Arc<str>,
     deadline: Duration,
-    version: String,
 }
 
 /// Seconds after which a full queue has drained, when Kafka is well.
@@ -44,7 +43,6 @@ impl KafkaPublish {
             topic: kafka.topic.as_str().into(),
             metrics_topic: kafka.metrics_topic.as_str().into(),
             deadline,
-            version: codec::VERSION.to_string(),
         }
     }
 
@@ -55,11 +53,8 @@ impl KafkaPublish {
         batch: &Batch,
         events: impl ExactSizeIterator<Item = Encoded<'b>>,
     ) -> Pending {
-        let headers = [
-            (codec::VERSION_HEADER, self.version.as_bytes()),
-            (codec::PROJECT_HEADER, batch.project.as_bytes()),
-            (codec::DIALECT_HEADER, batch.dialect.name().as_bytes()),
-        ];
+        let header = codec::header(batch.dialect, &batch.project);
+        let headers = [(codec::HEADER, header.as_bytes())];
         let records = events.map(|event| Record {
             key: Some(event.key),
             payload: Some(event.value),
@@ -145,10 +140,10 @@ impl Publish for KafkaPublish {
     const CONDITION: &'static str = "kafka";
     const COMES_BACK: bool = true;
 
-    async fn publish(&self, batch: Arc<Batch>) -> Vec<Delivery> {
-        let end = Instant::now() + self.deadline;
+    async fn publish(&self, batch: Arc<Batch>, deadline: Duration) -> Vec<Delivery> {
+        let end = Instant::now() + deadline;
         let pending = self.send(&self.producer, &batch, batch.records());
-        let mut written = pending.wait(self.deadline).await;
+        let mut written = pending.wait(deadline).await;
         self.separate(&batch, &mut written, end).await;
         written.into_iter().map(|one| self.delivery(one)).collect()
     }

@@ -17,7 +17,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -32,7 +31,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 
 pub use config::ConnectionsConfig;
 use inbound::{Inbound, Watched};
@@ -40,10 +39,10 @@ use socket::Socket;
 
 use crate::{ApiError, RequestId};
 
-/// Serves a router to whoever connects.
-pub struct HttpServer {
+/// Serves a router, or what stands around one, to whoever connects.
+pub struct HttpServer<S> {
     http: http1::Builder,
-    router: Router,
+    routes: S,
     write_timeout: Duration,
     tasks: JoinSet<()>,
     graceful: GracefulShutdown,
@@ -67,9 +66,13 @@ const RETRY_AFTER: u32 = 1;
 /// How long to wait when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-impl HttpServer {
-    /// A server of `router`; `open` is kept at the number of connections.
-    pub fn new(router: Router, config: &ConnectionsConfig, open: Gauge) -> Self {
+impl<S> HttpServer<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    /// A server of `routes`; `open` is kept at the number of connections.
+    pub fn new(routes: S, config: &ConnectionsConfig, open: Gauge) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(config.header_timeout)
@@ -78,7 +81,7 @@ impl HttpServer {
         open.set(0.0);
         Self {
             http,
-            router,
+            routes,
             write_timeout: config.write_timeout,
             tasks: JoinSet::new(),
             graceful: GracefulShutdown::new(),
@@ -155,11 +158,11 @@ impl HttpServer {
         inbound: Arc<Inbound>,
         place: OwnedSemaphorePermit,
     ) {
-        let router = self.router.clone();
+        let routes = self.routes.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let inbound = Arc::clone(&inbound);
             let request = request.map(|body| Body::new(Watched::new(body, &inbound)));
-            let answer = router.clone().oneshot(request);
+            let answer = routes.clone().oneshot(request);
             async move {
                 let mut answer = answer.await?;
                 if !inbound.answered() {
