@@ -1,4 +1,8 @@
 //! One request: from its headers to its answer.
+//!
+//! What few requests come to is boxed where it is awaited. A future is as large as the
+//! largest that it may await, and one that is larger than a kilobyte costs every
+//! request a slow allocation and the copying of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +91,7 @@ impl<'r, P: Publish> Exchange<'r, P> {
         if let Some(Mounted { endpoint, .. }) = self.choose(b"")
             && matches!(endpoint.action, Action::Read { .. })
         {
-            return routes::read(intake, self.parts, self.id).await;
+            return Box::pin(routes::read(intake, self.parts, self.id)).await;
         }
         let (bytes, _room) = self.read(body).await?;
         let mounted = self.choose(&bytes).ok_or_else(|| self.nobodys())?;
@@ -143,17 +147,17 @@ impl<'r, P: Publish> Exchange<'r, P> {
         }
         if self.is_public() {
             // A stranger gets as little of the room as one feedback needs.
-            let limits = LimitsConfig {
+            let limits = Box::new(LimitsConfig {
                 body_bytes: limits.body_bytes.min(PUBLIC_BODY_BYTES),
                 decompressed_bytes: limits.decompressed_bytes.min(PUBLIC_BODY_BYTES),
                 ..limits.clone()
-            };
-            return body::read(headers, body, room, &limits).await;
+            });
+            return Box::pin(body::read(headers, body, room, &limits)).await;
         }
         let forms = self.candidates.iter().map(form);
         if let Some(Form::Parts(keep)) = forms.clone().next() {
             headers::content(&Form::Parts(keep), headers)?;
-            return parts::read(headers, body, keep, room, limits).await;
+            return Box::pin(parts::read(headers, body, keep, room, limits)).await;
         }
         if forms.clone().all(|form| matches!(form, Form::Json)) {
             headers::content(&Form::Json, headers)?;
@@ -168,10 +172,18 @@ impl<'r, P: Publish> Exchange<'r, P> {
         bytes: Bytes,
     ) -> Result<Answer, ApiError> {
         let wait = self.wait()?;
-        let (principal, found) = self.look_up(mounted, principal).await?;
-        let prepared = self.with_call(mounted, &principal, |call| {
-            prepare(mounted, call, &bytes, found.as_ref())
-        })?;
+        let prepared = match mounted.endpoint.action {
+            Action::Redeem { ask, .. } => {
+                let looked_up = Box::pin(self.look_up(mounted, principal, ask));
+                let (principal, found) = looked_up.await?;
+                self.with_call(mounted, &principal, |call| {
+                    prepare(mounted, call, &bytes, found.as_ref())
+                })?
+            }
+            _ => self.with_call(mounted, principal, |call| {
+                prepare(mounted, call, &bytes, None)
+            })?,
+        };
         // What was read is in the batch now, and its room stays taken for that.
         drop(bytes);
         let (parsed, write) = match prepared {
@@ -183,11 +195,17 @@ impl<'r, P: Publish> Exchange<'r, P> {
         for (_, error) in &parsed.rejected {
             self.intake.metrics.rejected(self.dialect, error.code);
         }
-        // Side by side: each may take as long as an answer may.
-        let (declared, deliveries) = tokio::join!(self.declare(&parsed), self.publish(&parsed));
-        let (_, deliveries) = (declared?, deliveries?);
+        let deliveries = if parsed.declarations.is_empty() {
+            self.publish(&parsed).await?
+        } else {
+            // Side by side: each may take as long as an answer may.
+            let both = async { tokio::join!(self.declare(&parsed), self.publish(&parsed)) };
+            let (declared, deliveries) = Box::pin(both).await;
+            declared?;
+            deliveries?
+        };
         let states = match wait {
-            Some(patience) => self.states(&deliveries, patience).await?,
+            Some(patience) => Box::pin(self.states(&deliveries, patience)).await?,
             None => Vec::new(),
         };
         let fates = Fates {

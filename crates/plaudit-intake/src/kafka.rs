@@ -83,14 +83,10 @@ impl KafkaPublish {
     /// Sends again what a broker refused for its size, each record by itself: it
     /// refuses a batch as a whole, and most of what was in it may be small.
     async fn separate(&self, batch: &Batch, written: &mut [Written], end: Instant) {
-        let is_refused = |one: &Written| *one == Written::Refused(Reason::TooLarge);
         let all = batch.records().zip(written.iter());
         let events: Vec<_> = all
-            .filter_map(|(event, one)| is_refused(one).then_some(event))
+            .filter_map(|(event, one)| is_too_large(one).then_some(event))
             .collect();
-        if events.is_empty() {
-            return;
-        }
         let again = match self.one_by_one() {
             Some(producer) => {
                 let pending = self.send(producer, batch, events.into_iter());
@@ -99,7 +95,7 @@ impl KafkaPublish {
             // They are not in the topic, and it is not known that they cannot be.
             None => vec![Written::Unconfirmed; events.len()],
         };
-        let refused = written.iter_mut().filter(|one| is_refused(one));
+        let refused = written.iter_mut().filter(|one| is_too_large(one));
         for (one, again) in refused.zip(again) {
             *one = again;
         }
@@ -124,6 +120,10 @@ impl KafkaPublish {
     }
 }
 
+fn is_too_large(one: &Written) -> bool {
+    *one == Written::Refused(Reason::TooLarge)
+}
+
 fn refused(reason: Reason) -> Refused {
     match reason {
         Reason::TooLarge => Refused::TooLarge,
@@ -144,7 +144,9 @@ impl Publish for KafkaPublish {
         let end = Instant::now() + deadline;
         let pending = self.send(&self.producer, &batch, batch.records());
         let mut written = pending.wait(deadline).await;
-        self.separate(&batch, &mut written, end).await;
+        if written.iter().any(is_too_large) {
+            Box::pin(self.separate(&batch, &mut written, end)).await;
+        }
         written.into_iter().map(|one| self.delivery(one)).collect()
     }
 

@@ -76,7 +76,7 @@ async fn pass_on<P: Publish>(State(intake): State<Arc<Intake<P>>>, request: Requ
     let (parts, _) = request.into_parts();
     let id = RequestId::given(&parts.extensions, &parts.headers);
     let answer = match intake.admission.enter() {
-        Ok(_entered) => read(&intake, &parts, &id).await,
+        Ok(_entered) => Box::pin(read(&intake, &parts, &id)).await,
         Err(error) => Err(error),
     };
     answer.unwrap_or_else(|error| {
