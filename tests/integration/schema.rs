@@ -79,7 +79,7 @@ fn p3_what_a_database_of_the_first_schema_holds_is_found_in_the_one_table() -> R
         let before = db.current().await?;
         assert_eq!(before.len(), 900);
 
-        let store = Store::new(config);
+        let store = Store::new(config)?;
         assert_eq!(store.migrate().await?.applied, ["one_table"]);
         store.check_schema().await?;
         assert_eq!(db.current().await?, before);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plaudit_event::codec::VERSION_HEADER;
+use plaudit_event::codec;
 use plaudit_kafka::{ConsumeError, GroupConsumer, KafkaError, Message};
 use plaudit_service::Readiness;
 use plaudit_store::MigrateError;
@@ -179,10 +179,7 @@ impl Work {
             key: message.key().unwrap_or_default(),
             payload: message.payload().unwrap_or_default(),
         };
-        let header = || {
-            let text = std::str::from_utf8(message.header(VERSION_HEADER)?).ok()?;
-            text.parse().ok()
-        };
+        let header = || codec::version_in(|name| message.header(name));
         if let Err(Newer(version)) = self.batch.push(&self.steps.topic, record, header) {
             // An upgrade is under way: the next binary reads on from here.
             tracing::error!(
