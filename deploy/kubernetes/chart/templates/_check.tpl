@@ -14,12 +14,12 @@
 {{- end }}
 {{- range $path := list "clickhouse.password" "auth.token_secret" }}
 {{- $keys := splitList "." $path }}
-{{- if dig (first $keys) (last $keys) "" $.Values.config }}
+{{- if kindIs "string" (dig (first $keys) (last $keys) (dict) $.Values.config) }}
 {{- fail (printf "config.%s: is a secret, and a ConfigMap is none; name its Secret in secretSettings" $path) }}
 {{- end }}
 {{- end }}
 {{- range $key, $_ := dig "kafka" "properties" (dict) .Values.config }}
-{{- if regexMatch "password|secret|\\.pem$|oauthbearer[._]config" $key }}
+{{- if and (regexMatch "password|secret|\\.pem$|oauthbearer[._]config" $key) (not (hasSuffix ".file" $key)) }}
 {{- fail (printf "config.kafka.properties.%s: is a secret, and a ConfigMap is none; name its Secret in secretSettings" $key) }}
 {{- end }}
 {{- end }}

@@ -7,6 +7,9 @@
 {{- if .Values.query.enabled }}
 {{- $_ := set $intake "query_url" (printf "http://%s-query:%v" (include "plaudit.fullname" .) .Values.query.service.port) }}
 {{- end }}
+{{- if .Values.intake.tls.secret }}
+{{- $_ := set $intake "tls" (dict "cert_file" "/etc/plaudit/tls/tls.crt" "key_file" "/etc/plaudit/tls/tls.key") }}
+{{- end }}
 {{- $query := dict "listen" "0.0.0.0:8081" }}
 {{- $base := dict "auth" $auth "intake" $intake "query" $query }}
 {{- mergeOverwrite $base (deepCopy .Values.config) | toToml | replace ".0\n" "\n" }}
