@@ -39,7 +39,9 @@ impl Selector {
             rest = after;
             let is_metric = name == "up" || BEGINNINGS.iter().any(|start| name.starts_with(start));
             if is_metric {
-                let matchers = after.strip_prefix('{').and_then(|in_braces| in_braces.split_once('}'));
+                let matchers = after
+                    .strip_prefix('{')
+                    .and_then(|in_braces| in_braces.split_once('}'));
                 found.push(Self {
                     metric: name.to_owned(),
                     matchers: matchers.map(|(matchers, _)| matchers.to_owned()),

@@ -55,7 +55,10 @@ impl Prometheus {
         let log = std::fs::File::create(directory.join("log"))?;
         let child = Command::new(programs.join("prometheus"))
             .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                directory.join("data").display()
+            ))
             .arg(format!("--web.listen-address={address}"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -65,7 +68,10 @@ impl Prometheus {
             .context("start Prometheus")?;
         let api = Api::new(&format!("http://{address}"));
         let ready = wait_until("Prometheus to be ready", async || {
-            Ok(api.get("/-/ready").await.is_ok_and(|answer| answer.status == 200))
+            Ok(api
+                .get("/-/ready")
+                .await
+                .is_ok_and(|answer| answer.status == 200))
         });
         ready.await?;
         Ok(Self { api, child })
@@ -73,28 +79,35 @@ impl Prometheus {
 
     /// What an instant query gives, now.
     pub(crate) async fn query(&self, query: &str) -> Result<Vec<Value>> {
-        let request = self.api.request(reqwest::Method::GET, "/api/v1/query");
-        let answer = self.api.send(request.query(&[("query", query)])).await?;
+        let answer = self
+            .api
+            .get(&format!("/api/v1/query?query={}", escaped(query)))
+            .await?;
         ensure!(answer.status == 200, "{query}: {}", answer.text);
         let result = answer.json["data"]["result"].as_array().cloned();
         result.with_context(|| format!("{query}: {}", answer.text))
     }
 
-    /// Name and expression of every alert that is loaded.
-    pub(crate) async fn alerts(&self) -> Result<Vec<(String, String)>> {
-        let answer = self.api.get("/api/v1/rules?type=alert").await?;
+    /// Name and expression of every rule that is loaded, recording and alerting.
+    pub(crate) async fn rules(&self) -> Result<Vec<(String, String)>> {
+        let answer = self.api.get("/api/v1/rules").await?;
         let groups = answer.json["data"]["groups"].as_array().context("groups")?;
         let rules = groups.iter().flat_map(|group| group["rules"].as_array());
-        let text = |value: &Value| Ok(value.as_str().context("a text")?.to_owned());
-        rules
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let named = rules
             .flatten()
-            .map(|rule| Ok((text(&rule["name"])?, text(&rule["query"])?)))
-            .collect()
+            .map(|rule| (text(&rule["name"]), text(&rule["query"])));
+        Ok(named.collect())
     }
 
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.child.kill().await.context("stop Prometheus")
     }
+}
+
+/// A text as a parameter of a URL.
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 fn configuration(shipped: &Path, targets: &[Target]) -> Result<String> {

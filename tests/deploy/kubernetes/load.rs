@@ -1,0 +1,117 @@
+//! Feedback at a steady rate, and reads, all the while: what the oracle counts.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use plaudit::drill::Sent;
+use plaudit::load::{Answered, Dialect, Events, Extent, Plan, Report, drive};
+use plaudit_client::Client;
+use support::{Api, wait_until};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// One that runs.
+pub(crate) struct Load {
+    stop: CancellationToken,
+    sending: JoinHandle<Result<Report>>,
+    reading: JoinHandle<BTreeMap<u16, u64>>,
+    acked: PathBuf,
+}
+
+/// What it saw.
+pub(crate) struct Ended {
+    pub(crate) sent: Sent,
+    /// Requests with feedback, by what came back.
+    pub(crate) answers: BTreeMap<Answered, u64>,
+    /// Reads by status; 0 is no answer.
+    pub(crate) reads: BTreeMap<u16, u64>,
+}
+
+/// Events a second.
+const RATE: f64 = 500.0;
+const BETWEEN_READS: Duration = Duration::from_millis(50);
+
+impl Load {
+    /// Begins, as load number `number`, which writes what is acknowledged into `directory`.
+    pub(crate) fn start(
+        intake: &str,
+        query: &str,
+        key: &str,
+        number: usize,
+        directory: &Path,
+    ) -> Result<Self> {
+        let api = Client::builder(intake).api_key(key).build_api()?;
+        let acked = directory.join(format!("acked-{number}"));
+        let plan = Plan {
+            events: Events {
+                seed: 1,
+                run: Uuid::new_v4().as_u64_pair().0,
+                traces: 10_000,
+                dialect: Dialect::Native,
+            },
+            extent: Extent::Duration(Duration::from_secs(24 * 3600)),
+            rate: Some(RATE),
+            connections: 16,
+            batch: NonZeroU64::new(10).context("it is not 0")?,
+            watchers: 0,
+            acked: Some(acked.clone()),
+            quiet: true,
+        };
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let sending = tokio::spawn(async move { drive(&plan, &api, stopped).await });
+        // Through the intake and past it.
+        let apis = [intake, query].map(|url| Api::new(url).with_key(key));
+        let reading = tokio::spawn(read(apis, stop.clone()));
+        Ok(Self {
+            stop,
+            sending,
+            reading,
+            acked,
+        })
+    }
+
+    /// Waits until a good deal more is acknowledged than is now.
+    pub(crate) async fn acknowledged(&self) -> Result<()> {
+        let size = || Ok::<_, anyhow::Error>(std::fs::metadata(&self.acked)?.len());
+        let file = wait_until("the load to begin", async || Ok(self.acked.exists()));
+        file.await?;
+        let before = size()?;
+        let more = wait_until("more to be acknowledged", async || {
+            Ok(size()? > before + (64 << 10))
+        });
+        more.await
+    }
+
+    /// Ends it, and waits for what is under way.
+    pub(crate) async fn stop(self) -> Result<Ended> {
+        self.stop.cancel();
+        let report = self.sending.await??;
+        Ok(Ended {
+            sent: Sent {
+                events: report.sent(),
+                acked: vec![self.acked],
+                traces: String::new(),
+            },
+            answers: report.answers,
+            reads: self.reading.await?,
+        })
+    }
+}
+
+async fn read(apis: [Api; 2], stop: CancellationToken) -> BTreeMap<u16, u64> {
+    let mut answers = BTreeMap::new();
+    while !stop.is_cancelled() {
+        for api in &apis {
+            let answer = api.get("/v1/feedback?limit=5").await;
+            let status = answer.map_or(0, |answer| answer.status);
+            *answers.entry(status).or_default() += 1;
+        }
+        tokio::time::sleep(BETWEEN_READS).await;
+    }
+    answers
+}
