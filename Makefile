@@ -12,7 +12,7 @@ BENCH = $(or $(CARGO_TARGET_DIR),target)/release/bench
 export RUST_TEST_THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up standalone test lint build bench-build counts counts-bless suites fault model fuzz bench soak bench-pieces clean distclean tools
+.PHONY: manifests help demo up standalone test lint build bench-build counts counts-bless suites fault model fuzz bench soak bench-pieces clean distclean tools
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ soak: bench-build ## A quarter of an hour at a steady rate: whether memory stays
 
 bench-pieces: ## How long each piece of an event's way takes: reading, codec, row, block
 	@$(CARGO) bench --locked --package plaudit-pieces --bench pieces
+
+manifests: ## Render deploy/kubernetes/plain from the chart, with Helm 3
+	@deploy/kubernetes/render.sh
 
 tools:
 	@for tool in $(CARGO) cc java mvn npm node python3 valgrind; do \
