@@ -120,6 +120,11 @@ G
 }
 
 node_agents() {
+  # Pods have their groups below the one that engine.sh takes away in the end.
+  local hierarchy
+  for hierarchy in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
+    [ ! -e "$hierarchy" ] || [ -e "${hierarchy%/*}/cgroup.type" ] || mkdir -p "${hierarchy%/*}/plaudit-deploy"
+  done
   cat > kubelet.yaml <<C
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -137,6 +142,7 @@ evictionHard: {memory.available: "100Mi", nodefs.available: "1%", imagefs.availa
 C
   start kubelet "$bin/kubelet" --kubeconfig="$KUBECONFIG" --config="$run/kubelet.yaml" --root-dir="$run/kubelet" \
     --cert-dir="$run/pki/kubelet" --hostname-override=node1 --node-ip=$node
+  kubelet=$!
   start proxy "$bin/kube-proxy" --kubeconfig="$KUBECONFIG" --cluster-cidr=10.244.0.0/16 --hostname-override=node1 \
     --conntrack-max-per-core=0 --conntrack-tcp-timeout-established=0 --conntrack-tcp-timeout-close-wait=0
   await "the node" 60 sh -c "'$bin/kubectl' get node node1 | grep -w Ready"
@@ -161,6 +167,14 @@ cluster.local:53 {
 }
 C
   start coredns "$bin/coredns" -conf "$run/Corefile"
+}
+
+# So that the groups of processes are empty, which the kernel keeps when the processes are gone.
+down() {
+  kill "$kubelet"
+  local task
+  for task in $(ctr task ls -q); do ctr task kill --signal SIGKILL "$task" || true; done
+  for _ in $(seq 100); do ctr task ls | grep -q RUNNING || break; sleep 0.1; done
 }
 
 load() { docker save "$@" | ctr images import - > /dev/null; }
@@ -191,6 +205,5 @@ cd "$here"
 export PLAUDIT_CLUSTER=$cache PATH=$bin:$PATH
 code=0
 "$@" || code=$?
-# The kernel keeps the groups of processes that are gone, and they are gone when the namespace is:
-# those of this cluster have a root of their own.
+down
 exit $code
