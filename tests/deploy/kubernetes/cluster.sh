@@ -18,6 +18,7 @@ node=10.244.0.1
 pods=10.244.0.0/24
 services=10.96.0.0/24
 api=16443
+pod_group=plaudit-node
 etcd=http://127.0.0.1:12379
 peer=http://127.0.0.1:12380
 
@@ -120,10 +121,11 @@ G
 }
 
 node_agents() {
-  # Pods have their groups below the one that engine.sh takes away in the end.
-  local hierarchy
-  for hierarchy in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
-    [ ! -e "$hierarchy" ] || [ -e "${hierarchy%/*}/cgroup.type" ] || mkdir -p "${hierarchy%/*}/plaudit-deploy"
+  local group
+  for group in $(groups); do mkdir -p "$group"; done
+  # To the kernel a group counts as one process, and this one is a whole machine.
+  for group in /sys/fs/cgroup/cpu/$pod_group/cpu.shares /sys/fs/cgroup/$pod_group/cpu.weight; do
+    [ ! -e "$group" ] || echo 10000 > "$group"
   done
   cat > kubelet.yaml <<C
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -132,7 +134,7 @@ address: $node
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
 cgroupDriver: cgroupfs
-cgroupRoot: /plaudit-deploy
+cgroupRoot: /$pod_group
 failSwapOn: false
 failCgroupV1: false
 containerRuntimeEndpoint: unix://$run/containerd.sock
@@ -149,6 +151,14 @@ C
   # The Docker engine drops what it does not forward itself.
   iptables -I FORWARD -s $pods -j ACCEPT
   iptables -I FORWARD -d $pods -j ACCEPT
+}
+
+# The group of all pods, in each hierarchy that there is.
+groups() {
+  local processes
+  for processes in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
+    [ ! -e "$processes" ] || [ -e "${processes%/*}/cgroup.type" ] || echo "${processes%/*}/$pod_group"
+  done
 }
 
 dns() {
@@ -169,12 +179,13 @@ C
   start coredns "$bin/coredns" -conf "$run/Corefile"
 }
 
-# So that the groups of processes are empty, which the kernel keeps when the processes are gone.
+# The kernel keeps the groups of processes that are gone.
 down() {
   kill "$kubelet"
-  local task
+  local task group
   for task in $(ctr task ls -q); do ctr task kill --signal SIGKILL "$task" || true; done
   for _ in $(seq 100); do ctr task ls | grep -q RUNNING || break; sleep 0.1; done
+  for group in $(groups); do find "$group" -depth -type d -exec rmdir {} + 2> /dev/null || true; done
 }
 
 load() { docker save "$@" | ctr images import - > /dev/null; }

@@ -22,17 +22,48 @@ build() { # program, version, module, package, linker flags, further replace lin
   local name=$1 version=$2 module=$3 package=$4 flags=$5 replaces=${6:-}
   [ ! -e "$bin/.$name-$version" ] || return 0
   echo "building $name $version"
-  local at=$cache/src/$name
-  rm -rf "$at" && mkdir -p "$at" && cd "$at"
-  printf 'module tool\n\ngo 1.26\n\nrequire %s v%s\n%s\n' "$module" "$version" "$replaces" > go.mod
-  if [ -z "$replaces" ]; then
+  begin "$name" "$version" "$module"
+  if [ -n "$replaces" ]; then
+    echo "$replaces" >> go.mod
+  else
     grep -oE '^(replace )?\s*\S+( v\S+)? => \S+ v\S+' "$(module_file "$module" "$version")" |
       sed -E 's/^(replace )?\s*/replace /' >> go.mod || true
   fi
-  GOFLAGS=-mod=mod go get "$package@v$version" > log 2>&1 &&
-    CGO_ENABLED=0 GOFLAGS=-mod=mod go build -trimpath -ldflags "-s -w $flags" -o "$bin/$name" "$package" >> log 2>&1 ||
+  finish "$name" "$version" "$package" "$flags" "$package@v$version"
+}
+
+# The DNS server with what a cluster asks of it, and without the clouds it knows.
+build_coredns() {
+  [ ! -e "$bin/.coredns-$coredns" ] || return 0
+  echo "building coredns $coredns"
+  begin coredns $coredns github.com/coredns/coredns
+  cat > main.go <<'G'
+package main
+
+import (
+	"github.com/coredns/coredns/coremain"
+	_ "github.com/coredns/coredns/plugin/bind"
+	_ "github.com/coredns/coredns/plugin/kubernetes"
+	_ "github.com/coredns/coredns/plugin/template"
+)
+
+func main() { coremain.Run() }
+G
+  finish coredns $coredns . "" "github.com/coredns/coredns@v$coredns"
+}
+
+begin() { # program, version, module
+  rm -rf "$cache/src/$1"
+  mkdir -p "$cache/src/$1"
+  cd "$cache/src/$1"
+  printf 'module node\n\ngo 1.26\n\nrequire %s v%s\n' "$3" "$2" > go.mod
+}
+
+finish() { # program, version, package, linker flags, what is got
+  GOFLAGS=-mod=mod go get "$5" > log 2>&1 &&
+    CGO_ENABLED=0 GOFLAGS=-mod=mod go build -trimpath -ldflags "-s -w $4" -o "$bin/$1" "$3" >> log 2>&1 ||
     { tail -20 log; exit 1; }
-  touch "$bin/.$name-$version"
+  touch "$bin/.$1-$2"
 }
 
 module_file() { # module, version
@@ -66,7 +97,7 @@ for program in kube-apiserver kubelet kube-controller-manager kube-scheduler kub
   build $program $kubernetes k8s.io/kubernetes k8s.io/kubernetes/cmd/$program \
     "-X $stamp.gitVersion=v$kubernetes -X $stamp.gitMajor=1 -X $stamp.gitMinor=34" "$staging"
 done
-build coredns $coredns github.com/coredns/coredns github.com/coredns/coredns ""
+build_coredns
 build helm $helm helm.sh/helm/v3 helm.sh/helm/v3/cmd/helm "-X helm.sh/helm/v3/internal/version.version=v$helm"
 unpack etcd-server usr/bin/etcd
 unpack containernetworking-plugins
