@@ -1,0 +1,75 @@
+//! What is done outside, where registries of packages are reached: the tools, the
+//! vendors' clients and the images. Then the program runs itself inside.
+//!
+//! Everything is kept: a second run finds it and builds what has changed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use plaudit::parts;
+use support::repository;
+
+use crate::{say, vendors};
+
+/// Where images and tools are kept.
+///
+/// # Errors
+/// When the user has no home.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let cache = cache.or_else(home).context("HOME is not set")?;
+    Ok(cache.join("plaudit/deploy"))
+}
+
+/// Makes everything ready and runs the cases.
+///
+/// # Errors
+/// When something cannot be had.
+pub(crate) fn run(cache: &Path, cases: &[String]) -> Result<ExitCode> {
+    let is_root = nix::unistd::geteuid().is_root();
+    ensure!(is_root, "a Docker engine of its own needs root");
+    std::fs::create_dir_all(cache)?;
+    let parts = repository().join(".plaudit/parts");
+    timed("tools", || script("tools.sh", &[cache.as_ref()]))?;
+    timed("parts", || {
+        parts::kafka_jars(&parts)?;
+        parts::clickhouse_library(&parts)?;
+        Ok(())
+    })?;
+    timed("the vendors' clients", vendors::install)?;
+    timed("images", || {
+        let images = folder().join("images.sh");
+        let open = ["open".as_ref(), cache.as_os_str()];
+        let words = [images.as_ref(), cache.as_ref(), parts.as_ref()];
+        script("engine.sh", &[&open[..], &words].concat())
+    })?;
+    let program = std::env::current_exe()?;
+    let mut inside = Command::new(folder().join("engine.sh"));
+    inside.arg("closed").arg(cache).arg(program);
+    inside.arg("--inside").args(cases);
+    let ended = inside.status().context("run engine.sh")?;
+    Ok(ExitCode::from(u8::from(!ended.success())))
+}
+
+/// The folder of this suite.
+pub(crate) fn folder() -> PathBuf {
+    repository().join("tests/deploy")
+}
+
+fn script(name: &str, arguments: &[&std::ffi::OsStr]) -> Result<()> {
+    let mut command = Command::new(folder().join(name));
+    let ended = command.args(arguments).status();
+    let ended = ended.with_context(|| format!("run {name}"))?;
+    ensure!(ended.success(), "{name} failed");
+    Ok(())
+}
+
+fn timed<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let began = Instant::now();
+    let done = work().with_context(|| format!("prepare {what}"))?;
+    say(&format!("{what}: {} s", began.elapsed().as_secs()));
+    Ok(done)
+}
