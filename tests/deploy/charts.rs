@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use support::repository;
 
+use crate::prepare::own_directory;
 use crate::run::{Program, output};
 
 /// Values that contradict themselves, and what is said about them.
@@ -74,7 +75,9 @@ pub(crate) const EXAMPLES: [&str; 2] = ["values-three-brokers.yaml", "values-clu
 ///
 /// # Errors
 /// The first thing that does not hold.
-pub(crate) async fn check(programs: &Path, directory: &Path) -> Result<String> {
+pub(crate) async fn check(cache: &Path) -> Result<String> {
+    let programs = &cache.join("bin");
+    let directory = own_directory("charts")?;
     let chart = repository().join("deploy/kubernetes/chart");
     let helm = Program::new(programs.join("helm"));
     let chart_text = chart.display().to_string();

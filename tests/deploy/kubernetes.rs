@@ -21,17 +21,17 @@ use plaudit::drill::{Oracle, Sent};
 use plaudit_store::ClickhouseConfig;
 use support::{binary, repository, wait_until};
 
+use crate::prepare::own_directory;
 use crate::run::{Program, output};
 use cluster::Cluster;
 use load::Load;
 use table::{Row, Table};
 
-/// The images that are brought to the node.
-#[derive(Clone, Debug)]
-pub(crate) struct Images {
-    pub(crate) plaudit: String,
-    pub(crate) kafka: String,
-    pub(crate) clickhouse: String,
+/// The images that are brought to the node: those of docker compose.
+struct Images {
+    plaudit: String,
+    kafka: String,
+    clickhouse: String,
 }
 
 /// An installed chart.
@@ -68,7 +68,10 @@ const BETWEEN_KILLS: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// What does not hold; the logs of the pods are in `directory` then.
-pub(crate) async fn check(programs: &Path, images: &Images, directory: &Path) -> Result<Table> {
+pub(crate) async fn check(cache: &Path) -> Result<Table> {
+    let programs = &cache.join("bin");
+    let directory = &own_directory("kubernetes")?;
+    let images = &Images::shipped()?;
     let cluster = Cluster::new(programs)?;
     let loaded = [&images.plaudit, &images.kafka, &images.clickhouse];
     cluster.load(&loaded.map(String::as_str)).await?;
@@ -80,6 +83,28 @@ pub(crate) async fn check(programs: &Path, images: &Images, directory: &Path) ->
     }
     disturbed?;
     Ok(site.table)
+}
+
+impl Images {
+    fn shipped() -> Result<Self> {
+        let compose = std::fs::read_to_string(repository().join("docker-compose.yml"))?;
+        let named = |name: &str| {
+            let mut images = compose
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("image: "));
+            let image = images.find(|image| image.starts_with(name));
+            Ok::<_, anyhow::Error>(image.with_context(|| name.to_owned())?.to_owned())
+        };
+        let choices = std::fs::read_to_string(repository().join(".env.example"))?;
+        let plaudit = choices
+            .lines()
+            .find_map(|line| line.strip_prefix("PLAUDIT_IMAGE="));
+        Ok(Self {
+            plaudit: plaudit.context("PLAUDIT_IMAGE")?.to_owned(),
+            kafka: named("apache/kafka:")?,
+            clickhouse: named("clickhouse/clickhouse-server:")?,
+        })
+    }
 }
 
 impl Site {
@@ -164,7 +189,7 @@ impl Site {
                 .await
         })
         .await?;
-        self.under_load("a pod killed every few seconds", Failures::Some, kill_pods)
+        self.under_load("a kill -9 every few seconds", Failures::Some, kill_pods)
             .await?;
         self.verify().await
     }
@@ -311,7 +336,7 @@ impl Site {
     }
 }
 
-/// A pod of each kind in turn, away without a word to it.
+/// A pod of each kind in turn. Kubernetes starts its container again.
 async fn kill_pods(site: &Site) -> Result<()> {
     for (number, component) in ["sink", "intake", "query"]
         .into_iter()

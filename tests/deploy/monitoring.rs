@@ -21,6 +21,7 @@ use support::{Api, binary, repository, wait_until};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::prepare::own_directory;
 use expression::Selector;
 use prometheus::{Prometheus, Target};
 
@@ -31,7 +32,8 @@ const WITH_TLS_ONLY: &str = "certificate";
 ///
 /// # Errors
 /// The panels without data, and what alerts name and nobody exports.
-pub(crate) async fn check(programs: &Path, directory: &Path) -> Result<String> {
+pub(crate) async fn check(cache: &Path) -> Result<String> {
+    let directory = own_directory("monitoring")?;
     let mut stack = Stack::prepare(UpOptions {
         directory: directory.join("stack"),
         parts: repository().join(".plaudit/parts"),
@@ -62,7 +64,8 @@ pub(crate) async fn check(programs: &Path, directory: &Path) -> Result<String> {
         Target::new("clickhouse", "/metrics", clickhouse.clone()),
         Target::new("clickhouse-tables", "/plaudit/metrics", clickhouse),
     ];
-    let prometheus = Prometheus::start(programs, &directory.join("prometheus"), &targets).await?;
+    let prometheus =
+        Prometheus::start(&cache.join("bin"), &directory.join("prometheus"), &targets).await?;
 
     let stop = CancellationToken::new();
     let mut used = JoinSet::new();

@@ -112,17 +112,17 @@ impl Cluster {
         self.kubectl(namespace, &["logs", pod]).await
     }
 
-    /// Takes a pod away at once: no drain, no word to the Service before.
+    /// Kills what runs in a pod with SIGKILL: no drain, no word to the Service before.
     pub(crate) async fn kill(&self, namespace: &str, pod: &str) -> Result<()> {
-        let arguments = [
-            "delete",
-            "pod",
-            pod,
-            "--force",
-            "--grace-period=0",
-            "--wait=false",
-        ];
-        self.kubectl(namespace, &arguments).await.map(drop)
+        let path = "jsonpath={.status.containerStatuses[0].containerID}";
+        let id = self
+            .kubectl(namespace, &["get", "pod", pod, "--output", path])
+            .await?;
+        let id = id.strip_prefix("containerd://").context("a container")?;
+        Program::new(&self.script)
+            .run(&["kill", id])
+            .await
+            .map(drop)
     }
 
     /// Puts the logs of all pods, and what the API server says of them, into a directory.

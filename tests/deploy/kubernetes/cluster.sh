@@ -5,8 +5,8 @@
 # It belongs inside `engine.sh closed`: the network, mounts and processes are that one's own, so
 # addresses are fixed, and the kernel ends everything when the command has ended. The programs are
 # those of tools.sh. It has no volume provisioner, no metrics server, and no network that enforces
-# policies. The command finds KUBECONFIG, kubectl and helm, and `cluster.sh load IMAGE…`, which
-# brings images of the Docker engine to the node.
+# policies. The command finds KUBECONFIG, kubectl and helm; `cluster.sh load IMAGE…` brings images
+# of the Docker engine to the node, `cluster.sh kill CONTAINER` is how a program dies there.
 set -euo pipefail
 cache=${PLAUDIT_CLUSTER:-$1}
 bin=$cache/bin
@@ -140,6 +140,8 @@ failCgroupV1: false
 containerRuntimeEndpoint: unix://$run/containerd.sock
 clusterDomain: cluster.local
 clusterDNS: [$node]
+# The images are nowhere else: a full disk is no reason to throw one away.
+imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: "100Mi", nodefs.available: "1%", imagefs.available: "1%"}
 C
   start kubelet "$bin/kubelet" --kubeconfig="$KUBECONFIG" --config="$run/kubelet.yaml" --root-dir="$run/kubelet" \
@@ -204,11 +206,10 @@ await() { # what, seconds, command…
 
 ctr() { command ctr -a "$run/containerd.sock" -n k8s.io "$@"; }
 
-if [ "$1" = load ]; then
-  shift
-  load "$@"
-  exit
-fi
+case $1 in
+  load) shift; load "$@"; exit ;;
+  kill) ctr task kill --signal SIGKILL "$2"; exit ;;
+esac
 shift
 here=$(pwd)
 up

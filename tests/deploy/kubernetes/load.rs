@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use plaudit::drill::Sent;
 use plaudit::load::{Answered, Dialect, Events, Extent, Plan, Report, drive};
 use plaudit_client::Client;
+use serde_json::json;
 use support::{Api, wait_until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ pub(crate) struct Load {
     stop: CancellationToken,
     sending: JoinHandle<Result<Report>>,
     reading: JoinHandle<BTreeMap<u16, u64>>,
+    intake: Api,
     acked: PathBuf,
 }
 
@@ -33,6 +35,8 @@ pub(crate) struct Ended {
 
 /// Events a second.
 const RATE: f64 = 500.0;
+/// What is asked of the intake before and after a disturbance.
+const PROBES: u32 = 100;
 const BETWEEN_READS: Duration = Duration::from_millis(50);
 
 impl Load {
@@ -71,20 +75,21 @@ impl Load {
             stop,
             sending,
             reading,
+            intake: Api::new(intake).with_key(key),
             acked,
         })
     }
 
-    /// Waits until a good deal more is acknowledged than is now.
+    /// Waits until the intake has acknowledged some more, one after another.
     pub(crate) async fn acknowledged(&self) -> Result<()> {
-        let size = || Ok::<_, anyhow::Error>(std::fs::metadata(&self.acked)?.len());
-        let file = wait_until("the load to begin", async || Ok(self.acked.exists()));
-        file.await?;
-        let before = size()?;
-        let more = wait_until("more to be acknowledged", async || {
-            Ok(size()? > before + (64 << 10))
-        });
-        more.await
+        let mut acknowledged = 0;
+        wait_until("the intake to acknowledge", async || {
+            let probe = json!({"trace_id": "probe", "metric": "probe", "value": acknowledged});
+            let answer = self.intake.post("/v1/feedback", &probe).await;
+            acknowledged += u32::from(answer.is_ok_and(|answer| answer.status == 200));
+            Ok(acknowledged == PROBES)
+        })
+        .await
     }
 
     /// Ends it, and waits for what is under way.
