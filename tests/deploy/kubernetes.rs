@@ -336,17 +336,15 @@ impl Site {
     }
 }
 
-/// A pod of each kind in turn. Kubernetes starts its container again.
+/// A pod of each kind in turn, and of those of a kind. Kubernetes starts its container again,
+/// at once the first time.
 async fn kill_pods(site: &Site) -> Result<()> {
-    for (number, component) in ["sink", "intake", "query"]
-        .into_iter()
-        .cycle()
-        .take(KILLS)
-        .enumerate()
-    {
-        let pods = site.cluster.pods(NAMESPACE, component).await?;
-        let pod = pods.get(number % pods.len().max(1)).context("a pod")?;
-        site.cluster.kill(NAMESPACE, pod).await?;
+    const KINDS: [&str; 3] = ["sink", "intake", "query"];
+    for number in 0..KILLS {
+        let kind = KINDS.get(number % KINDS.len()).context("a kind")?;
+        let pods = site.cluster.pods(NAMESPACE, kind).await?;
+        let pod = pods.get(number / KINDS.len() % pods.len().max(1));
+        site.cluster.kill(NAMESPACE, pod.context("a pod")?).await?;
         tokio::time::sleep(BETWEEN_KILLS).await;
     }
     Ok(())
