@@ -14,12 +14,13 @@ mod table;
 mod validate;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use plaudit::drill::{Oracle, Sent};
 use plaudit_store::ClickhouseConfig;
 use support::{binary, repository, wait_until};
+use tokio::time::Instant;
 
 use crate::prepare::own_directory;
 use crate::run::{Program, output};

@@ -61,8 +61,11 @@ struct Arguments {
 struct Case {
     name: &'static str,
     place: Place,
-    run: fn(PathBuf) -> Pin<Box<dyn Future<Output = Result<Shown>>>>,
+    run: fn(PathBuf) -> Running,
 }
+
+/// A case under way.
+type Running = Pin<Box<dyn Future<Output = Result<Shown>>>>;
 
 /// What a case runs inside of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

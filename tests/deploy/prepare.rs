@@ -5,11 +5,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use plaudit::parts;
 use support::{repository, scratch_directory};
+use tokio::time::Instant;
 
 use crate::{Case, Place, say, vendors};
 

@@ -11,15 +11,15 @@ use plaudit::load::{Answered, Dialect, Events, Extent, Plan, Report, drive};
 use plaudit_client::Client;
 use serde_json::json;
 use support::{Api, wait_until};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// One that runs.
 pub(crate) struct Load {
     stop: CancellationToken,
-    sending: JoinHandle<Result<Report>>,
-    reading: JoinHandle<BTreeMap<u16, u64>>,
+    sending: JoinSet<Result<Report>>,
+    reading: JoinSet<BTreeMap<u16, u64>>,
     intake: Api,
     acked: PathBuf,
 }
@@ -67,10 +67,12 @@ impl Load {
         };
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let sending = tokio::spawn(async move { drive(&plan, &api, stopped).await });
+        let mut sending = JoinSet::new();
+        sending.spawn(async move { drive(&plan, &api, stopped).await });
         // Through the intake and past it.
         let apis = [intake, query].map(|url| Api::new(url).with_key(key));
-        let reading = tokio::spawn(read(apis, stop.clone()));
+        let mut reading = JoinSet::new();
+        reading.spawn(read(apis, stop.clone()));
         Ok(Self {
             stop,
             sending,
@@ -93,9 +95,10 @@ impl Load {
     }
 
     /// Ends it, and waits for what is under way.
-    pub(crate) async fn stop(self) -> Result<Ended> {
+    pub(crate) async fn stop(mut self) -> Result<Ended> {
         self.stop.cancel();
-        let report = self.sending.await??;
+        let report = self.sending.join_next().await.context("a load")???;
+        let reads = self.reading.join_next().await.context("a reader")??;
         Ok(Ended {
             sent: Sent {
                 events: report.sent(),
@@ -103,7 +106,7 @@ impl Load {
                 traces: String::new(),
             },
             answers: report.answers,
-            reads: self.reading.await?,
+            reads,
         })
     }
 }
