@@ -9,11 +9,11 @@ use plaudit::drill::{Line, Oracle, Sent};
 use plaudit::load::{Answered, Report};
 use plaudit_kafka::{Admin, KafkaConfig};
 use plaudit_store::ClickhouseConfig;
-use support::{Api, wait_until};
+use support::Api;
 use tokio::time::Instant;
 
 use crate::client::Settle;
-use crate::docker::{Project, docker};
+use crate::docker::{Project, docker, eventually};
 use crate::load::Load;
 use crate::{posture, say, vendors, watching};
 
@@ -179,7 +179,7 @@ impl Site {
 
     async fn acknowledges_again(&self) -> Result<()> {
         let probe = serde_json::json!({"trace_id": "probe", "metric": "probe", "value": 1});
-        wait_until("the intake to acknowledge", async || {
+        eventually("the intake to acknowledge", async || {
             let answer = self.intake.post("/v1/feedback", &probe).await;
             Ok(answer.is_ok_and(|answer| answer.status == 200))
         })
@@ -247,7 +247,7 @@ impl Settle for Site {
             .iter()
             .map(|mark| (mark.partition, mark.high))
             .collect();
-        wait_until("the sinks to have stored everything", async || {
+        eventually("the sinks to have stored everything", async || {
             Ok(self.behind(&ends).await.is_ok_and(|behind| behind == 0))
         })
         .await

@@ -7,9 +7,9 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use support::{repository, wait_for};
+use support::repository;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// A project of compose: what is shipped, copied, with an `.env` of its own.
 #[derive(Debug)]
@@ -24,8 +24,26 @@ pub(crate) struct Container(pub(crate) Value);
 /// What a user has of the repository.
 const SHIPPED: &[&str] = &["docker-compose.yml", ".env.example", "deploy"];
 
-/// How long one command may take: compose waits for what it starts.
+/// How long one command or one condition may take: health is asked every five seconds,
+/// on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(300);
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Waits until `check` says yes.
+///
+/// # Errors
+/// Its own, or that it never did.
+pub(crate) async fn eventually(
+    what: &str,
+    mut check: impl AsyncFnMut() -> Result<bool>,
+) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    while !check().await? {
+        ensure!(Instant::now() < end, "waited in vain for {what}");
+        sleep(LOOK).await;
+    }
+    Ok(())
+}
 
 /// Runs `docker`; it must end well. Returns what it prints.
 ///
@@ -122,10 +140,10 @@ impl Project {
         let pid = victim.0["State"]["Pid"].as_i64().context("no pid")?;
         kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL)?;
         let id = victim.id()?;
-        wait_for(&format!("{service} to come back"), async || {
+        eventually(&format!("{service} to come back"), async || {
             let now = Container::of(id).await?;
             let again = now.0["RestartCount"] != victim.0["RestartCount"];
-            Ok((again && now.is_healthy()).then_some(()))
+            Ok(again && now.is_healthy())
         })
         .await
     }

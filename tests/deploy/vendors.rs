@@ -3,10 +3,10 @@
 //! drivers and lock files these are.
 
 use anyhow::{Context, Result, ensure};
-use support::{Api, wait_until};
+use support::Api;
 
 use crate::client::{Client, Settle};
-use crate::docker::Project;
+use crate::docker::{Project, eventually};
 
 /// A client, and what has to come of it.
 struct Vendor {
@@ -137,7 +137,7 @@ pub(crate) async fn check(site: &impl Settle, origin: &str, keys: &[String]) -> 
         let text = said.raised("wrong_key", vendor.class, 401);
         ensure!(!text.contains(WRONG_KEY), "{project}: {text}");
         let api = Api::new(origin).with_key(key);
-        wait_until("a reader to see what the client sent", async || {
+        eventually("a reader to see what the client sent", async || {
             let answer = api.get("/v1/feedback").await?;
             let seen = answer.at("/items").as_array().map_or(0, Vec::len);
             Ok(seen >= vendor.seen)

@@ -1,7 +1,9 @@
 //! Prometheus: whom it scrapes, and whether it reaches them.
 
 use anyhow::Result;
-use support::{Api, wait_until};
+use support::Api;
+
+use crate::docker::eventually;
 
 /// Waits until each of these services has so many targets that are up, and none that is
 /// not.
@@ -10,7 +12,7 @@ use support::{Api, wait_until};
 /// When that does not come about.
 pub(crate) async fn wait(prometheus: &Api, services: &[(&str, usize)]) -> Result<()> {
     let mut last = String::new();
-    let all_up = wait_until("Prometheus to reach every service", async || {
+    let all_up = eventually("Prometheus to reach every service", async || {
         let Ok(answer) = prometheus.get("/api/v1/targets?state=active").await else {
             return Ok(false);
         };
