@@ -98,7 +98,7 @@ fn no_crate_reaches_what_it_must_not_know() {
             "plaudit-client",
             &["plaudit-kafka", "plaudit-store", "plaudit-intake", "axum"],
         ),
-        ("plaudit-tls", &["plaudit-service", "tokio-rustls", "axum"]),
+        ("plaudit-tls", &["plaudit-service", "axum"]),
         (
             "plaudit-embedded",
             &["plaudit-store", "plaudit-kafka", "plaudit-event"],

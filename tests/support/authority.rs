@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use plaudit_tls::Trust;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+};
 
 /// Certifies whoever asks.
 pub struct Authority {
@@ -28,6 +30,8 @@ impl Authority {
     /// When they cannot be written.
     pub fn new(directory: &Path) -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
+        // Of a name of its own: who has the name of its issuer counts as its own issuer.
+        params.distinguished_name = named("authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = Self {
             issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)?,
@@ -51,6 +55,7 @@ impl Authority {
     pub fn certify(&self, name: &str, until: i32) -> Result<Certified> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()])?;
+        params.distinguished_name = named(name);
         params.not_after = rcgen::date_time_ymd(until, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer)?;
         let files = Certified {
@@ -70,4 +75,10 @@ impl Authority {
         let trust = Trust::towards("https:", "the authority", Some(&self.ca_file()))?;
         Ok(trust.http_client())
     }
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut named = DistinguishedName::new();
+    named.push(DnType::CommonName, name);
+    named
 }

@@ -81,6 +81,8 @@ impl Tracker {
     pub(crate) fn error(&self, error: &Native, reason: &str) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Fatal) => self.set_fatal(reason),
+            // Of a token that cannot be had nothing is in the log.
+            Some(RDKafkaErrorCode::Authentication) => self.set_failure(reason),
             // Connections that fail, which the log has too; a consumer's poll hands
             // the others to its caller.
             _ => tracing::debug!(kafka.client = self.client, %error, "kafka client error"),

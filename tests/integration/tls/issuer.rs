@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow};
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
+use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use plaudit_service::{ConnectionsConfig, HttpServer, TlsConfig};
@@ -90,7 +90,7 @@ impl Issuer {
 async fn token(
     State(signer): State<Arc<Signer>>,
     headers: HeaderMap,
-) -> Result<String, StatusCode> {
+) -> Result<Json<Value>, StatusCode> {
     let known = STANDARD.encode(format!("{}:{}", CLIENT.0, CLIENT.1));
     let said = headers.get(header::AUTHORIZATION);
     if said.is_none_or(|said| said.as_bytes() != format!("Basic {known}").as_bytes()) {
@@ -100,7 +100,7 @@ async fn token(
         .sign()
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     let answer = json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600});
-    Ok(answer.to_string())
+    Ok(Json(answer))
 }
 
 impl Signer {

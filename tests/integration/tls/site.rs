@@ -135,8 +135,9 @@ async fn start_broker(directory: &Path) -> Result<(Child, SocketAddr)> {
     tokio::task::spawn_blocking(move || broker.prepare()).await??;
     let mut child = Child::start(spec).await?;
     let address = SocketAddr::from(([127, 0, 0, 1], secure));
+    let probe = Probe::Port(address);
     let failure = tokio::select! {
-        ready = Probe::Port(address).wait(DEADLINE) => match ready {
+        ready = probe.wait(DEADLINE) => match ready {
             Ok(()) => return Ok((child, address)),
             Err(why) => why,
         },
