@@ -169,8 +169,8 @@ async fn patch_nothing(scene: &Scene<'_>) -> Result<()> {
     let url = format!("{}/v1/feedback", scene.intake_url(0)?);
     let id = Uuid::now_v7();
     let patch = format!(r#"{{"operation":"patch","id":"{id}","comment":"to nobody"}}"#);
-    let request = reqwest::Client::builder().no_proxy().build()?.post(url);
-    let request = request
+    let request = support::http_client()
+        .post(url)
         .header("content-type", "application/json")
         .body(patch);
     let status = request.send().await?.status();
