@@ -147,7 +147,7 @@ impl Store {
     }
 
     /// Offsets of a partition, from one on and in their order, whose strongest outcome is
-    /// `pending`: at most [`RANGES_A_QUERY`], and where to go on, if there may be more.
+    /// `pending`: a page of them, and where to go on, if there may be more.
     ///
     /// The ledger keeps what was pending once. The server takes away what has ended since,
     /// which is written offset by offset, so that only what waits comes back.
