@@ -190,7 +190,13 @@ impl Site {
     async fn watched(&self, sinks: usize) -> Result<()> {
         watching::wait(
             &self.prometheus,
-            &[("intake", 1), ("sink", sinks), ("query", 1)],
+            &[
+                ("plaudit-intake", 1),
+                ("plaudit-sink", sinks),
+                ("plaudit-query", 1),
+                ("clickhouse", 1),
+                ("clickhouse-tables", 1),
+            ],
         )
         .await
     }

@@ -1,6 +1,8 @@
 //! Deployment, as it is shipped, on real parts: `make test-deploy`.
 //!
-//! The image is built with `deploy/Dockerfile`, `docker-compose.yml` brings everything
+//! `charts` asks Helm and promtool, `monitoring` asks a Prometheus every question of rules and
+//! dashboard, `kubernetes` installs the chart and disturbs it under load, and `compose`:
+//! the image is built with `deploy/Dockerfile`, `docker-compose.yml` brings everything
 //! up, the vendors' clients call it, and while feedback is sent each container is killed
 //! in turn. Then the oracle of the fault suite counts, and `plaudit verify --deep` must
 //! agree: nothing acknowledged is lost (**P1**, **P2**), nothing is seen twice (**P3**).
@@ -15,19 +17,25 @@
 
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod charts;
 #[path = "../sdk/client.rs"]
 mod client;
 mod compose;
 mod docker;
 #[path = "../sdk/install.rs"]
 mod install;
+mod kubernetes;
 mod load;
+mod monitoring;
 mod posture;
 mod prepare;
+mod run;
 mod vendors;
 mod watching;
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -52,13 +60,70 @@ struct Arguments {
 /// One way to deploy, and what must hold of it.
 struct Case {
     name: &'static str,
-    run: fn() -> std::pin::Pin<Box<dyn Future<Output = Result<Vec<Line>>>>>,
+    place: Place,
+    run: fn(PathBuf) -> Running,
 }
 
-const CASES: &[Case] = &[Case {
-    name: "compose",
-    run: || Box::pin(compose::run()),
-}];
+/// A case under way.
+type Running = Pin<Box<dyn Future<Output = Result<Shown>>>>;
+
+/// What a case runs inside of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Place {
+    /// This machine.
+    Here,
+    /// A Docker engine of its own.
+    Engine,
+    /// A Kubernetes of its own, beside such an engine.
+    Cluster,
+}
+
+/// What a case has to show.
+#[derive(Default)]
+struct Shown {
+    lines: Vec<Line>,
+    text: String,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "charts",
+        place: Place::Here,
+        run: |cache| Box::pin(async move { Ok(Shown::text(charts::check(&cache).await?)) }),
+    },
+    Case {
+        name: "monitoring",
+        place: Place::Here,
+        run: |cache| Box::pin(async move { Ok(Shown::text(monitoring::check(&cache).await?)) }),
+    },
+    Case {
+        name: "compose",
+        place: Place::Engine,
+        run: |_| {
+            Box::pin(async {
+                let lines = compose::run().await?;
+                Ok(Shown {
+                    lines,
+                    ..Shown::default()
+                })
+            })
+        },
+    },
+    Case {
+        name: "kubernetes",
+        place: Place::Cluster,
+        run: |cache| Box::pin(async move { Ok(Shown::text(kubernetes::check(&cache).await?)) }),
+    },
+];
+
+impl Shown {
+    fn text(text: impl fmt::Display) -> Self {
+        Self {
+            text: text.to_string(),
+            ..Self::default()
+        }
+    }
+}
 
 /// Far beyond what a case takes.
 const CASE: Duration = Duration::from_secs(1500);
@@ -69,30 +134,33 @@ fn main() -> Result<ExitCode> {
         Some(cache) => cache.clone(),
         None => prepare::cache()?,
     };
+    let is_chosen = |case: &&Case| {
+        arguments.cases.is_empty() || arguments.cases.iter().any(|name| name == case.name)
+    };
+    let chosen: Vec<&Case> = CASES.iter().filter(is_chosen).collect();
     if !arguments.inside {
-        return prepare::run(&cache, &arguments.cases);
+        return prepare::run(&cache, &chosen);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let is_chosen = |case: &&Case| {
-        arguments.cases.is_empty() || arguments.cases.iter().any(|name| name == case.name)
-    };
-    let chosen: Vec<&Case> = CASES.iter().filter(is_chosen).collect();
-    Ok(runtime.block_on(run_all(&chosen)))
+    Ok(runtime.block_on(run_all(&chosen, &cache)))
 }
 
-async fn run_all(chosen: &[&Case]) -> ExitCode {
+async fn run_all(chosen: &[&Case], cache: &Path) -> ExitCode {
     let (mut table, mut failed) = (Table::default(), 0);
     for case in chosen {
         let began = Instant::now();
-        let result = timeout(CASE, (case.run)()).await;
+        let result = timeout(CASE, (case.run)(cache.to_owned())).await;
         let result = result.unwrap_or_else(|_| Err(anyhow!("it does not end")));
         let seconds = began.elapsed().as_secs();
         match result {
-            Ok(lines) => {
+            Ok(Shown { lines, text }) => {
                 say(&format!("{}: held, in {seconds} s", case.name));
+                if !text.is_empty() {
+                    say(&text);
+                }
                 table.lines.extend(lines);
             }
             Err(error) => {
@@ -104,8 +172,11 @@ async fn run_all(chosen: &[&Case]) -> ExitCode {
             }
         }
     }
+    if !table.lines.is_empty() {
+        say(&format!("\n{table}"));
+    }
     let passed = chosen.len() - failed;
-    say(&format!("\n{table}\n{passed} passed, {failed} failed"));
+    say(&format!("{passed} passed, {failed} failed"));
     ExitCode::from(u8::from(failed > 0 || passed == 0))
 }
 

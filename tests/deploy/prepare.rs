@@ -5,13 +5,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use plaudit::parts;
-use support::repository;
+use support::{repository, scratch_directory};
+use tokio::time::Instant;
 
-use crate::{say, vendors};
+use crate::{Case, Place, say, vendors};
 
 /// Where images and tools are kept.
 ///
@@ -24,11 +24,11 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(cache.join("plaudit/deploy"))
 }
 
-/// Makes everything ready and runs the cases.
+/// Makes ready what the cases need, and runs them, each in its place.
 ///
 /// # Errors
 /// When something cannot be had.
-pub(crate) fn run(cache: &Path, cases: &[String]) -> Result<ExitCode> {
+pub(crate) fn run(cache: &Path, cases: &[&Case]) -> Result<ExitCode> {
     let is_root = nix::unistd::geteuid().is_root();
     ensure!(is_root, "a Docker engine of its own needs root");
     std::fs::create_dir_all(cache)?;
@@ -39,19 +39,50 @@ pub(crate) fn run(cache: &Path, cases: &[String]) -> Result<ExitCode> {
         parts::clickhouse_library(&parts)?;
         Ok(())
     })?;
-    timed("the vendors' clients", vendors::install)?;
-    timed("images", || {
-        let images = folder().join("images.sh");
-        let open = ["open".as_ref(), cache.as_os_str()];
-        let words = [images.as_ref(), cache.as_ref(), parts.as_ref()];
-        script("engine.sh", &[&open[..], &words].concat())
-    })?;
+    let are_at = |place| cases.iter().any(|case| case.place == place);
+    if are_at(Place::Engine) {
+        timed("the vendors' clients", vendors::install)?;
+    }
+    if are_at(Place::Cluster) || are_at(Place::Here) {
+        let tools = "kubernetes/tools.sh";
+        timed("Kubernetes", || script(tools, &[cache.as_ref()]))?;
+    }
+    if are_at(Place::Cluster) || are_at(Place::Engine) {
+        timed("images", || {
+            let images = folder().join("images.sh");
+            let open = ["open".as_ref(), cache.as_os_str()];
+            let words = [images.as_ref(), cache.as_ref(), parts.as_ref()];
+            script("engine.sh", &[&open[..], &words].concat())
+        })?;
+    }
+    let mut failed = false;
+    for place in [Place::Here, Place::Engine, Place::Cluster] {
+        let of_it = cases.iter().filter(|case| case.place == place);
+        let names: Vec<&str> = of_it.map(|case| case.name).collect();
+        if !names.is_empty() {
+            let mut inside = inside(place, cache)?;
+            inside.arg("--cache").arg(cache).arg("--inside").args(names);
+            let ended = inside.status().with_context(|| format!("{place:?}"))?;
+            failed |= !ended.success();
+        }
+    }
+    Ok(ExitCode::from(u8::from(failed || cases.is_empty())))
+}
+
+/// This program again, there.
+fn inside(place: Place, cache: &Path) -> Result<Command> {
     let program = std::env::current_exe()?;
+    if place == Place::Here {
+        return Ok(Command::new(program));
+    }
     let mut inside = Command::new(folder().join("engine.sh"));
-    inside.arg("closed").arg(cache).arg(program);
-    inside.arg("--inside").args(cases);
-    let ended = inside.status().context("run engine.sh")?;
-    Ok(ExitCode::from(u8::from(!ended.success())))
+    inside.arg("closed").arg(cache);
+    if place == Place::Cluster {
+        let cluster = folder().join("kubernetes/cluster.sh");
+        inside.arg(cluster).arg(cache);
+    }
+    inside.arg(program);
+    Ok(inside)
 }
 
 /// The folder of this suite.
@@ -72,4 +103,11 @@ fn timed<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let done = work().with_context(|| format!("prepare {what}"))?;
     say(&format!("{what}: {} s", began.elapsed().as_secs()));
     Ok(done)
+}
+
+/// Where a case has what it makes, and where its logs stay until it runs again.
+pub(crate) fn own_directory(case: &str) -> Result<PathBuf> {
+    let directory = scratch_directory("plaudit-deploy")?.join(case);
+    std::fs::create_dir_all(&directory)?;
+    Ok(directory)
 }

@@ -15,10 +15,17 @@ cat > /etc/clickhouse-server/users.d/default-user.xml <<X
   </users>
 </clickhouse>
 X
-chown -R clickhouse: /var/lib/clickhouse /etc/clickhouse-server/users.d
+# A server puts the files of config.d into its configuration; the engine's command line does not.
+{
+  echo '<clickhouse>'
+  grep --no-filename -v '^</*clickhouse>$' /etc/clickhouse-server/config.xml $(ls /etc/clickhouse-server/config.d/*.xml 2> /dev/null)
+  echo '</clickhouse>'
+} > /run/clickhouse.xml
+chown clickhouse: /etc/clickhouse-server/users.d/default-user.xml
+chown -R clickhouse: /var/lib/clickhouse
 # The engine is up while its command line has work.
 exec setpriv --reuid clickhouse --regid clickhouse --clear-groups /usr/bin/clickhouse-server \
   --path=/var/lib/clickhouse/ --http_port=8123 --listen_host=0.0.0.0 \
-  --config-file=/etc/clickhouse-server/config.xml --log-level=warning \
+  --config-file=/run/clickhouse.xml --log-level=warning \
   --query='SYSTEM START LISTEN HTTP;
     SELECT sleepEachRow(0.25) FROM numbers(1000000000000) SETTINGS max_block_size = 1 FORMAT Null'
