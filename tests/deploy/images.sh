@@ -58,8 +58,8 @@ if [ "$(cat "$cache/vendor.lock" 2> /dev/null)" != "$lock" ]; then
   echo "$lock" > "$cache/vendor.lock"
 fi
 sysroot=$(cd "$root" && rustc --print sysroot)
-build "rust:$rust-slim-bookworm" rust "$rust $lock" -C "$cache" vendor \
-  -C "$sysroot" bin/cargo bin/rustc $(cd "$sysroot" && ls -d lib/*.so lib/rustlib/*-linux-gnu)
+toolchain=$(cd "$sysroot" && ls -d bin/cargo bin/rustc lib/*.so* lib/rustlib/*-linux-gnu)
+build "rust:$rust-slim-bookworm" rust "$toolchain $lock" -C "$cache" vendor -C "$sysroot" $toolchain
 
 echo "building plaudit (deploy/Dockerfile)"
 began=$SECONDS

@@ -18,8 +18,8 @@ struct Vendor {
     after: &'static [&'static str],
     /// Calls that must return.
     calls: &'static [&'static str],
-    /// What the client raises for a wrong key.
-    class: &'static str,
+    /// What the client raises for a wrong key, and the status that it knows.
+    raises: (&'static str, Option<u16>),
     /// The fewest feedbacks that a reader sees then.
     seen: usize,
 }
@@ -54,7 +54,7 @@ fn all() -> Result<[Vendor; 6]> {
             path: "/portkey/v1",
             after: &[],
             calls: &["create", "bulk", "changed", "update"],
-            class: "AuthenticationError",
+            raises: ("AuthenticationError", Some(401)),
             seen: 4,
         },
         Vendor {
@@ -63,7 +63,7 @@ fn all() -> Result<[Vendor; 6]> {
             path: "/portkey/v1",
             after: &[],
             calls: &["create", "bulk", "changed", "update"],
-            class: "AuthenticationError",
+            raises: ("AuthenticationError", Some(401)),
             seen: 4,
         },
         Vendor {
@@ -72,7 +72,7 @@ fn all() -> Result<[Vendor; 6]> {
             path: "/tensorzero",
             after: &[],
             calls: &["accepted", "comment", "shown_text"],
-            class: "TensorZeroError",
+            raises: ("TensorZeroError", Some(401)),
             seen: 3,
         },
         Vendor {
@@ -81,7 +81,7 @@ fn all() -> Result<[Vendor; 6]> {
             path: "/patronus",
             after: &[],
             calls: &["on_result", "on_sample", "annotate", "all", "delete"],
-            class: "AuthenticationError",
+            raises: ("AuthenticationError", Some(401)),
             seen: 1,
         },
         Vendor {
@@ -89,8 +89,8 @@ fn all() -> Result<[Vendor; 6]> {
             before: &["sync"],
             path: "/humanloop/v4",
             after: &["sk-SECRET0123456789abcdef"],
-            calls: &[],
-            class: "Exception",
+            calls: &["rating", "correction", "comment", "unset", "several"],
+            raises: ("Exception", Some(401)),
             seen: 1,
         },
         Vendor {
@@ -99,7 +99,7 @@ fn all() -> Result<[Vendor; 6]> {
             path: "/langsmith",
             after: &[],
             calls: &["tokens", "update", "read_updated", "delete"],
-            class: "Exception",
+            raises: ("LangSmithAuthError", None),
             seen: 1,
         },
     ])
@@ -134,7 +134,8 @@ pub(crate) async fn check(site: &impl Settle, origin: &str, keys: &[String]) -> 
         for call in vendor.calls {
             said.returned(call);
         }
-        let text = said.raised("wrong_key", vendor.class, 401);
+        let (class, status) = vendor.raises;
+        let text = said.raised("wrong_key", class, status);
         ensure!(!text.contains(WRONG_KEY), "{project}: {text}");
         let api = Api::new(origin).with_key(key);
         eventually("a reader to see what the client sent", async || {
