@@ -86,9 +86,18 @@ impl DeadLetters {
             return;
         };
         for round in letters.chunks(LETTERS_A_ROUND) {
-            let mut left: Vec<Sent<'_>> = round.iter().map(Sent::whole).collect();
+            let mut left: Vec<Sent<'_>> = round.iter().map(Sent::together).collect();
             loop {
-                let too_large = send(producer, original, topic, &mut left).await;
+                let mut too_large = false;
+                let (alone, mut still): (Vec<_>, Vec<_>) =
+                    left.into_iter().partition(|sent| sent.form == Form::Alone);
+                too_large |= send(producer, original, topic, &mut still).await;
+                for sent in alone {
+                    let mut one = vec![sent];
+                    too_large |= send(producer, original, topic, &mut one).await;
+                    still.append(&mut one);
+                }
+                left = still;
                 if left.is_empty() {
                     break;
                 }
@@ -115,24 +124,33 @@ impl DeadLetters {
     }
 }
 
-/// A letter, with the record's value or without.
+/// A letter on its way.
 #[derive(Clone, Copy)]
 struct Sent<'l> {
     letter: &'l DeadLetter,
-    has_value: bool,
+    form: Form,
+}
+
+/// How a letter is sent: the next form is for one that is too large in this one.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Form {
+    /// With others, in a batch that a broker refuses as a whole.
+    Together,
+    /// By itself: what is said of the batch is said of it.
+    Alone,
+    /// Without the record's value.
+    WithoutValue,
 }
 
 impl<'l> Sent<'l> {
-    fn whole(letter: &'l DeadLetter) -> Self {
-        Self {
-            letter,
-            has_value: true,
-        }
+    fn together(letter: &'l DeadLetter) -> Self {
+        let form = Form::Together;
+        Self { letter, form }
     }
 }
 
-/// Sends letters once and leaves those that were not confirmed, of them without their
-/// value those that are too large for the broker. Whether there were any.
+/// Sends letters once and leaves those that were not confirmed; those that are too large
+/// for the broker in their next form. Whether there were any.
 async fn send(
     producer: &ConfirmingProducer,
     original: &str,
@@ -146,7 +164,7 @@ async fn send(
         .collect();
     let records = letters.iter().zip(&named).map(|(sent, headers)| Record {
         key: Some(&sent.letter.key),
-        payload: sent.has_value.then_some(&sent.letter.payload),
+        payload: (sent.form != Form::WithoutValue).then_some(&sent.letter.payload),
         headers,
         // Now: retention counts from here, not from when the event came.
         timestamp_ms: 0,
@@ -156,13 +174,18 @@ async fn send(
     let mut too_large = false;
     letters.retain_mut(|sent| match deliveries.next() {
         Some(Delivery::Confirmed { .. }) => false,
-        Some(Delivery::Refused(Reason::TooLarge)) if sent.has_value => {
+        Some(Delivery::Refused(Reason::TooLarge)) if sent.form == Form::Together => {
+            sent.form = Form::Alone;
+            too_large = true;
+            true
+        }
+        Some(Delivery::Refused(Reason::TooLarge)) if sent.form == Form::Alone => {
             tracing::warn!(
                 kafka.partition = sent.letter.position.partition,
                 kafka.offset = sent.letter.position.offset,
                 "dead letter is too large for its topic: kept without the record's value"
             );
-            sent.has_value = false;
+            sent.form = Form::WithoutValue;
             too_large = true;
             true
         }
@@ -191,7 +214,7 @@ impl Headers {
             partition: letter.position.partition.to_string(),
             offset: letter.position.offset.to_string(),
             time: now_millis().to_string(),
-            value_bytes: (!sent.has_value).then(|| bytes.to_string()),
+            value_bytes: (sent.form == Form::WithoutValue).then(|| bytes.to_string()),
         }
     }
 
