@@ -73,7 +73,7 @@ const TOPIC_PATIENCE: Duration = Duration::from_secs(30);
 impl Scale {
     /// For a measurement.
     pub const FULL: Self = Self {
-        rounds: 2,
+        rounds: 3,
         divisor: 1,
     };
     /// To see that everything works; its numbers mean nothing.

@@ -104,7 +104,8 @@ fn take(name: &str, dialect: Dialect, path: &'static str, body: String, events: 
             registries: &registries,
             max_events: 1000,
             tokens: None,
-            origin: "http://127.0.0.1:8080",
+            public_url: None,
+            mount: "",
         };
         let Ok(parsed) = parse(&call, body.as_bytes()) else {
             panic!("the request is good");

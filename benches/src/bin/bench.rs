@@ -71,7 +71,11 @@ async fn measure(options: &Options, directory: &Path) -> anyhow::Result<Report> 
         only => only.to_vec(),
     };
     for scenario in scenarios {
-        if let Err(error) = scenario.run(&mut bench).await {
+        let began = Instant::now();
+        let ended = scenario.run(&mut bench).await;
+        let seconds = began.elapsed().as_secs();
+        say(format_args!("== {} took {seconds} s", scenario.name()));
+        if let Err(error) = ended {
             say(format_args!("{}: {error:#}", scenario.name()));
             // What could not be measured is not held.
             let what = format!("{}: measured to its end", scenario.name());

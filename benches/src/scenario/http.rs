@@ -28,8 +28,9 @@ pub(super) struct Load {
 
 const PLAUDIT: &str = "plaudit";
 const PARTITIONS: i32 = 12;
-const CLOSED_SECONDS: u32 = 4;
-const OPEN_SECONDS: u32 = 5;
+// Many short turns tell more than few long ones: what disturbs a machine lasts.
+const CLOSED_SECONDS: u32 = 3;
+const OPEN_SECONDS: u32 = 4;
 const WARM_SECONDS: u32 = 2;
 
 pub(super) async fn native(bench: &mut Bench) -> anyhow::Result<()> {

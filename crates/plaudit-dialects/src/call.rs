@@ -37,9 +37,10 @@ pub struct Call<'a> {
     pub max_events: usize,
     /// Signs tokens, and knows its own; `None` when none are given out.
     pub tokens: Option<&'a TokenKey>,
-    /// What the URLs of this vendor's endpoints begin with, such as
-    /// `http://host:8080/langsmith`.
-    pub origin: &'a str,
+    /// What the service's URLs begin with, where that is configured.
+    pub public_url: Option<&'a str>,
+    /// Where this vendor's endpoints are, such as `/langsmith`.
+    pub mount: &'a str,
 }
 
 /// How a body is to be read.
@@ -64,6 +65,27 @@ impl<'a> Call<'a> {
     pub(crate) fn path(&self, name: &str) -> Option<&'a str> {
         let (_, text) = self.path.iter().find(|(known, _)| *known == name)?;
         Some(text)
+    }
+
+    /// What the URLs of this vendor's endpoints begin with, as the client sees them,
+    /// such as `http://host:8080/langsmith`.
+    pub(crate) fn origin(&self) -> String {
+        let mount = self.mount;
+        if let Some(url) = self.public_url {
+            return format!("{}{mount}", url.trim_end_matches('/'));
+        }
+        let text = |name: &str| self.headers.get(name)?.to_str().ok();
+        let scheme = match text("x-forwarded-proto") {
+            Some("https") => "https",
+            _ => "http",
+        };
+        // A host with anything else in it would be a link to somewhere else.
+        let is_host = |host: &&str| {
+            host.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte))
+        };
+        let host = text("host").filter(is_host).unwrap_or("localhost");
+        format!("{scheme}://{host}{mount}")
     }
 
     /// The parameters of the query string, in order.
@@ -194,5 +216,32 @@ mod tests {
         assert_eq!(said.version_time, NOW);
         let ahead = plain.name_put(3, own, Some(Micros(NOW.0 + 1)));
         assert_eq!(ahead.version_time, Micros(NOW.0 + 3));
+    }
+
+    #[test]
+    fn links_lead_to_where_the_request_came_from_and_nowhere_else() {
+        let world = World::new("p");
+        let from = |public_url, pairs: &[(&'static str, &'static str)]| {
+            let headers = pairs.iter().map(|(name, value)| {
+                let value = http::HeaderValue::from_static(value);
+                (http::HeaderName::from_static(name), value)
+            });
+            let call = Call {
+                public_url,
+                headers: &headers.collect(),
+                mount: "/m",
+                ..world.call(NOW)
+            };
+            call.origin()
+        };
+        assert_eq!(from(None, &[("host", "h:8080")]), "http://h:8080/m");
+        assert_eq!(
+            from(None, &[("host", "h"), ("x-forwarded-proto", "https")]),
+            "https://h/m"
+        );
+        assert_eq!(from(None, &[("host", "h/@evil")]), "http://localhost/m");
+        assert_eq!(from(None, &[]), "http://localhost/m");
+        let configured = from(Some("https://a.test/p/"), &[("host", "h")]);
+        assert_eq!(configured, "https://a.test/p/m");
     }
 }

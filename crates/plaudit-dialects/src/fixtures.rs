@@ -58,7 +58,8 @@ impl World {
             registries: &self.registries,
             max_events: 100,
             tokens: Some(&self.tokens),
-            origin: "http://plaudit.test",
+            public_url: Some("http://plaudit.test"),
+            mount: "",
         }
     }
 }

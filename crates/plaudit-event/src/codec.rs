@@ -1,7 +1,7 @@
 //! The bytes of a record: JSON, versioned, append-only.
 //!
 //! A record says its version in its first field and again in the header
-//! [`VERSION_HEADER`], where a consumer that is not Plaudit looks. Absent fields
+//! [`HEADER`], where a consumer that is not Plaudit looks. Absent fields
 //! are absent. Fields may be added to a version, since a decoder ignores what it
 //! does not know; a change of meaning needs the next version. Old records decode
 //! for ever: `fixtures/wire` holds one of each, and a test holds them to it.
@@ -13,12 +13,10 @@ use crate::{Dialect, Event, Micros, Operation, Text};
 /// The version that [`encode`] writes, and the highest that [`decode`] reads.
 pub const VERSION: u16 = 1;
 
-/// The Kafka header with the version, in decimal.
-pub const VERSION_HEADER: &str = "plaudit-version";
-/// The Kafka header with the project.
-pub const PROJECT_HEADER: &str = "plaudit-project";
-/// The Kafka header with the dialect.
-pub const DIALECT_HEADER: &str = "plaudit-dialect";
+/// The one Kafka header of a record: see [`header`].
+pub const HEADER: &str = "plaudit";
+/// Where records had their version before [`HEADER`] held it.
+const VERSION_HEADER: &str = "plaudit-version";
 
 /// Why a record cannot be decoded.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +85,28 @@ pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
         .expect("writing to memory cannot fail, and every key of an event is a string");
 }
 
+/// The content of [`HEADER`]: version, dialect and project, a space between. One
+/// header and not three, since each costs as much as encoding two fields.
+pub fn header(dialect: Dialect, project: &str) -> String {
+    let (mut text, dialect) = (VERSION.to_string(), dialect.name());
+    text.reserve(dialect.len() + project.len() + 2);
+    for part in [" ", dialect, " ", project] {
+        text.push_str(part);
+    }
+    text
+}
+
+/// The version that a record's headers name; `content` finds one by its name.
+pub fn version_in<'h>(content: impl Fn(&str) -> Option<&'h [u8]>) -> Option<u16> {
+    let content = content(HEADER).or_else(|| content(VERSION_HEADER))?;
+    let version = content.split(|byte| *byte == b' ').next()?;
+    std::str::from_utf8(version).ok()?.parse().ok()
+}
+
 /// Reads a record, borrowing from its bytes.
 ///
-/// `header` is the content of [`VERSION_HEADER`], asked for only when the bytes
-/// are not an event of a version known here.
+/// `header` is [`version_in`] the headers, asked for only when the bytes are not an
+/// event of a version known here.
 ///
 /// # Errors
 /// [`DecodeError::Newer`] is to be held, [`DecodeError::Invalid`] to be

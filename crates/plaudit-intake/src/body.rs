@@ -76,7 +76,8 @@ pub(crate) async fn read(
     let whole = async {
         match encoding {
             Encoding::Identity => plain(body, room, limits.body_bytes).await,
-            packed => unpacked(packed, body, room, limits).await,
+            // Boxed: a decoder's future is far larger than what most requests need.
+            packed => Box::pin(unpacked(packed, body, room, limits)).await,
         }
     };
     match timeout(limits.body_timeout, whole).await {

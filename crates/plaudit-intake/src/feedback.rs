@@ -1,4 +1,8 @@
 //! One request: from its headers to its answer.
+//!
+//! What few requests come to is boxed where it is awaited. A future is as large as the
+//! largest that it may await, and one that is larger than a kilobyte costs every
+//! request a slow allocation and the copying of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +18,7 @@ use plaudit_dialects::{
 };
 use plaudit_event::{Dialect, Feedback, Micros, Outcome};
 use plaudit_service::{ApiError, ErrorCode, Principal, RequestId, Scope};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::admission::Taken;
 use crate::metrics::{EventOutcome, RequestOutcome};
@@ -87,7 +91,7 @@ impl<'r, P: Publish> Exchange<'r, P> {
         if let Some(Mounted { endpoint, .. }) = self.choose(b"")
             && matches!(endpoint.action, Action::Read { .. })
         {
-            return routes::read(intake, self.parts, self.id).await;
+            return Box::pin(routes::read(intake, self.parts, self.id)).await;
         }
         let (bytes, _room) = self.read(body).await?;
         let mounted = self.choose(&bytes).ok_or_else(|| self.nobodys())?;
@@ -143,17 +147,17 @@ impl<'r, P: Publish> Exchange<'r, P> {
         }
         if self.is_public() {
             // A stranger gets as little of the room as one feedback needs.
-            let limits = LimitsConfig {
+            let limits = Box::new(LimitsConfig {
                 body_bytes: limits.body_bytes.min(PUBLIC_BODY_BYTES),
                 decompressed_bytes: limits.decompressed_bytes.min(PUBLIC_BODY_BYTES),
                 ..limits.clone()
-            };
-            return body::read(headers, body, room, &limits).await;
+            });
+            return Box::pin(body::read(headers, body, room, &limits)).await;
         }
         let forms = self.candidates.iter().map(form);
         if let Some(Form::Parts(keep)) = forms.clone().next() {
             headers::content(&Form::Parts(keep), headers)?;
-            return parts::read(headers, body, keep, room, limits).await;
+            return Box::pin(parts::read(headers, body, keep, room, limits)).await;
         }
         if forms.clone().all(|form| matches!(form, Form::Json)) {
             headers::content(&Form::Json, headers)?;
@@ -168,10 +172,18 @@ impl<'r, P: Publish> Exchange<'r, P> {
         bytes: Bytes,
     ) -> Result<Answer, ApiError> {
         let wait = self.wait()?;
-        let (principal, found) = self.look_up(mounted, principal).await?;
-        let prepared = self.with_call(mounted, &principal, |call| {
-            prepare(mounted, call, &bytes, found.as_ref())
-        })?;
+        let prepared = match mounted.endpoint.action {
+            Action::Redeem { ask, .. } => {
+                let looked_up = Box::pin(self.look_up(mounted, principal, ask));
+                let (principal, found) = looked_up.await?;
+                self.with_call(mounted, &principal, |call| {
+                    prepare(mounted, call, &bytes, found.as_ref())
+                })?
+            }
+            _ => self.with_call(mounted, principal, |call| {
+                prepare(mounted, call, &bytes, None)
+            })?,
+        };
         // What was read is in the batch now, and its room stays taken for that.
         drop(bytes);
         let (parsed, write) = match prepared {
@@ -183,11 +195,17 @@ impl<'r, P: Publish> Exchange<'r, P> {
         for (_, error) in &parsed.rejected {
             self.intake.metrics.rejected(self.dialect, error.code);
         }
-        // Side by side: each may take as long as an answer may.
-        let (declared, deliveries) = tokio::join!(self.declare(&parsed), self.publish(&parsed));
-        let (_, deliveries) = (declared?, deliveries?);
+        let deliveries = if parsed.declarations.is_empty() {
+            self.publish(&parsed).await?
+        } else {
+            // Side by side: each may take as long as an answer may.
+            let both = async { tokio::join!(self.declare(&parsed), self.publish(&parsed)) };
+            let (declared, deliveries) = Box::pin(both).await;
+            declared?;
+            deliveries?
+        };
         let states = match wait {
-            Some(patience) => self.states(&deliveries, patience).await?,
+            Some(patience) => Box::pin(self.states(&deliveries, patience)).await?,
             None => Vec::new(),
         };
         let fates = Fates {
@@ -206,7 +224,6 @@ impl<'r, P: Publish> Exchange<'r, P> {
         run: impl FnOnce(&Call<'_>) -> T,
     ) -> Result<T, ApiError> {
         let (intake, headers) = (self.intake, &self.parts.headers);
-        let origin = headers::origin(intake.config.public_url.as_deref(), headers);
         let registries = intake.registry.current();
         Ok(run(&Call {
             project: &principal.project,
@@ -220,7 +237,8 @@ impl<'r, P: Publish> Exchange<'r, P> {
             registries: &registries,
             max_events: intake.config.limits.events_per_request,
             tokens: intake.tokens.as_ref(),
-            origin: &format!("{origin}{}", mounted.mount),
+            public_url: intake.config.public_url.as_deref(),
+            mount: mounted.mount,
         }))
     }
 
@@ -252,10 +270,9 @@ impl<'r, P: Publish> Exchange<'r, P> {
         }
         let start = Instant::now();
         // Cheap: the bytes are shared, so that the publisher may keep them.
-        let published = self.intake.publish.publish(Arc::clone(&parsed.batch));
-        let deliveries = timeout(self.intake.config.http_timeout, published)
-            .await
-            .unwrap_or_else(|_| vec![Delivery::Unconfirmed; parsed.batch.len()]);
+        let batch = Arc::clone(&parsed.batch);
+        let patience = self.intake.config.http_timeout;
+        let deliveries = self.intake.publish.publish(batch, patience).await;
         self.count_deliveries(&deliveries, start);
         match busy(&deliveries) {
             // What is wrong with the other items is to be said all the same, and what

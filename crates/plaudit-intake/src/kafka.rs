@@ -23,7 +23,6 @@ pub struct KafkaPublish {
     topic: Arc<str>,
     metrics_topic: Arc<str>,
     deadline: Duration,
-    version: String,
 }
 
 /// Seconds after which a full queue has drained, when Kafka is well.
@@ -44,7 +43,6 @@ impl KafkaPublish {
             topic: kafka.topic.as_str().into(),
             metrics_topic: kafka.metrics_topic.as_str().into(),
             deadline,
-            version: codec::VERSION.to_string(),
         }
     }
 
@@ -55,11 +53,8 @@ impl KafkaPublish {
         batch: &Batch,
         events: impl ExactSizeIterator<Item = Encoded<'b>>,
     ) -> Pending {
-        let headers = [
-            (codec::VERSION_HEADER, self.version.as_bytes()),
-            (codec::PROJECT_HEADER, batch.project.as_bytes()),
-            (codec::DIALECT_HEADER, batch.dialect.name().as_bytes()),
-        ];
+        let header = codec::header(batch.dialect, &batch.project);
+        let headers = [(codec::HEADER, header.as_bytes())];
         let records = events.map(|event| Record {
             key: Some(event.key),
             payload: Some(event.value),
@@ -88,14 +83,10 @@ impl KafkaPublish {
     /// Sends again what a broker refused for its size, each record by itself: it
     /// refuses a batch as a whole, and most of what was in it may be small.
     async fn separate(&self, batch: &Batch, written: &mut [Written], end: Instant) {
-        let is_refused = |one: &Written| *one == Written::Refused(Reason::TooLarge);
         let all = batch.records().zip(written.iter());
         let events: Vec<_> = all
-            .filter_map(|(event, one)| is_refused(one).then_some(event))
+            .filter_map(|(event, one)| is_too_large(one).then_some(event))
             .collect();
-        if events.is_empty() {
-            return;
-        }
         let again = match self.one_by_one() {
             Some(producer) => {
                 let pending = self.send(producer, batch, events.into_iter());
@@ -104,7 +95,7 @@ impl KafkaPublish {
             // They are not in the topic, and it is not known that they cannot be.
             None => vec![Written::Unconfirmed; events.len()],
         };
-        let refused = written.iter_mut().filter(|one| is_refused(one));
+        let refused = written.iter_mut().filter(|one| is_too_large(one));
         for (one, again) in refused.zip(again) {
             *one = again;
         }
@@ -129,6 +120,10 @@ impl KafkaPublish {
     }
 }
 
+fn is_too_large(one: &Written) -> bool {
+    *one == Written::Refused(Reason::TooLarge)
+}
+
 fn refused(reason: Reason) -> Refused {
     match reason {
         Reason::TooLarge => Refused::TooLarge,
@@ -145,11 +140,13 @@ impl Publish for KafkaPublish {
     const CONDITION: &'static str = "kafka";
     const COMES_BACK: bool = true;
 
-    async fn publish(&self, batch: Arc<Batch>) -> Vec<Delivery> {
-        let end = Instant::now() + self.deadline;
+    async fn publish(&self, batch: Arc<Batch>, deadline: Duration) -> Vec<Delivery> {
+        let end = Instant::now() + deadline;
         let pending = self.send(&self.producer, &batch, batch.records());
-        let mut written = pending.wait(self.deadline).await;
-        self.separate(&batch, &mut written, end).await;
+        let mut written = pending.wait(deadline).await;
+        if written.iter().any(is_too_large) {
+            Box::pin(self.separate(&batch, &mut written, end)).await;
+        }
         written.into_iter().map(|one| self.delivery(one)).collect()
     }
 
@@ -184,6 +181,10 @@ impl Publish for KafkaPublish {
         } else {
             Err(NotReady(health.reason().into()))
         }
+    }
+
+    async fn failed_for_good(&self) -> NotReady {
+        NotReady(self.producer.failed_for_good().await.to_string().into())
     }
 
     fn queue_len(&self) -> usize {

@@ -24,10 +24,14 @@ pub trait Publish: Send + Sync + 'static {
     /// order of the batch.
     ///
     /// It never waits for room: what does not fit is refused at once
-    /// (**P5**). It ends by itself, and says `Unconfirmed` of what is still open
-    /// then. When it is dropped instead, events that were taken may land all the
-    /// same.
-    fn publish(&self, batch: Arc<Batch>) -> impl Future<Output = Vec<Delivery>> + Send;
+    /// (**P5**). It ends within `deadline`, and says `Unconfirmed` of what is still
+    /// open then. When it is dropped instead, events that were taken may land all
+    /// the same.
+    fn publish(
+        &self,
+        batch: Arc<Batch>,
+        deadline: Duration,
+    ) -> impl Future<Output = Vec<Delivery>> + Send;
 
     /// Makes what a project declares durable, so that every intake comes to know it,
     /// also after a restart.
@@ -45,6 +49,12 @@ pub trait Publish: Send + Sync + 'static {
     /// # Errors
     /// [`NotReady`] says what is missing. Publishing may be tried all the same.
     fn readiness(&self) -> Result<(), NotReady>;
+
+    /// Ends with the reason when nothing can be made durable any more until the process
+    /// is started anew.
+    fn failed_for_good(&self) -> impl Future<Output = NotReady> + Send {
+        std::future::pending()
+    }
 
     /// Events that were taken and have no end yet.
     fn queue_len(&self) -> usize;

@@ -3,6 +3,7 @@
 //! Every endpoint of every vendor is mounted under the vendor's prefix, where a
 //! request can only be its, and at the root as the vendor documents it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,8 +14,7 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use plaudit_dialects::{Hints, dialect_of, table};
 use plaudit_service::{ApiError, RequestId, request_id};
-use tower::Layer as _;
-use tower::util::MapRequestLayer;
+use tower::{Service, service_fn};
 
 use crate::feedback::{Candidates, take};
 use crate::query::no_query_url;
@@ -32,7 +32,10 @@ const READS: [&str; 7] = [
 ];
 
 /// The whole API of an intake, without its listener.
-pub fn router<P: Publish>(intake: Arc<Intake<P>>) -> Router {
+pub fn router<P: Publish>(
+    intake: Arc<Intake<P>>,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
     let mut router = Router::new();
     for ((path, method), candidates) in table() {
         // A native read: whose it is, is for the query service to tell.
@@ -43,13 +46,16 @@ pub fn router<P: Publish>(intake: Arc<Intake<P>>) -> Router {
     for path in READS {
         router = router.route(path, get(pass_on::<P>));
     }
-    let routed = router
+    let routes = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(axum::middleware::from_fn(request_id))
         .with_state(intake);
-    // A router matches before its own layers, so the path is put right around it.
-    Router::new().fallback_service(MapRequestLayer::new(with_plain_path).layer(routed))
+    // Around the router, which matches a path before its layers could put it right,
+    // and boxes the future of each.
+    service_fn(move |request| {
+        let answer = request_id(with_plain_path(request), routes.clone());
+        async move { Ok(answer.await) }
+    })
 }
 
 fn taking<P: Publish>(method: &str, candidates: Candidates) -> MethodRouter<Arc<Intake<P>>> {
@@ -70,7 +76,7 @@ async fn pass_on<P: Publish>(State(intake): State<Arc<Intake<P>>>, request: Requ
     let (parts, _) = request.into_parts();
     let id = RequestId::given(&parts.extensions, &parts.headers);
     let answer = match intake.admission.enter() {
-        Ok(_entered) => read(&intake, &parts, &id).await,
+        Ok(_entered) => Box::pin(read(&intake, &parts, &id)).await,
         Err(error) => Err(error),
     };
     answer.unwrap_or_else(|error| {

@@ -1,10 +1,10 @@
 //! The router, asked over HTTP's shapes. What is really durable and visible is for
 //! the suites that have a broker and an engine.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -14,6 +14,7 @@ use plaudit_service::{AuthConfig, AuthMode, Keyring};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore};
 use tower::ServiceExt as _;
+use tower::util::BoxCloneService;
 
 use crate::publish::{NotReady, Publish, Unflushed};
 use crate::{Intake, IntakeConfig, MetricRegistry, MetricsConfig, router};
@@ -46,9 +47,12 @@ impl Publish for Arc<Collector> {
     const CONDITION: &'static str = "collector";
     const COMES_BACK: bool = false;
 
-    async fn publish(&self, batch: Arc<Batch>) -> Vec<Delivery> {
+    async fn publish(&self, batch: Arc<Batch>, deadline: Duration) -> Vec<Delivery> {
         self.entered.notify_one();
-        self.gate.acquire().await.unwrap().forget();
+        let Ok(permit) = tokio::time::timeout(deadline, self.gate.acquire()).await else {
+            return vec![Delivery::Unconfirmed; batch.len()];
+        };
+        permit.unwrap().forget();
         let deliveries = (0..batch.len()).map(|index| match self.says {
             Says::Confirmed => Delivery::Confirmed(Receipt {
                 topic: "collector".into(),
@@ -90,7 +94,7 @@ struct Setup {
 }
 
 struct App {
-    router: Router,
+    router: BoxCloneService<Request<Body>, Response<Body>, Infallible>,
     intake: Arc<Intake<Arc<Collector>>>,
     collector: Arc<Collector>,
 }
@@ -143,7 +147,7 @@ impl Setup {
         );
         let intake = Arc::new(intake.unwrap());
         App {
-            router: router(Arc::clone(&intake)),
+            router: BoxCloneService::new(router(Arc::clone(&intake))),
             intake,
             collector,
         }

@@ -315,6 +315,8 @@ pub(crate) fn client_config(config: &KafkaConfig, role: Role) -> Result<ClientCo
         Role::DeadLetterProducer => {
             set_all(&mut client, PRODUCER);
             client.set("message.max.bytes", DEAD_MAX_MESSAGE_BYTES.to_string());
+            // They are few, and the broker says of each whether it is too large.
+            client.set("batch.num.messages", "1");
         }
         Role::SingleProducer => {
             set_all(&mut client, PRODUCER);
@@ -369,8 +371,11 @@ fn concerns(role: Role, key: &str) -> bool {
         Role::SingleProducer => {
             !CONSUMER_ONLY.contains(&key) && SINGLE.iter().all(|(ours, _)| *ours != key)
         }
-        // Its limit for a record is not the intake's.
-        Role::DeadLetterProducer => !CONSUMER_ONLY.contains(&key) && key != "message.max.bytes",
+        // Its limit for a record is not the intake's, and neither are its batches.
+        Role::DeadLetterProducer => {
+            !CONSUMER_ONLY.contains(&key)
+                && !["message.max.bytes", "batch.num.messages"].contains(&key)
+        }
         Role::Consumer => !PRODUCER_ONLY.contains(&key),
         Role::Reader => !PRODUCER_ONLY.contains(&key) && !MEMBERSHIP.contains(&key),
         Role::Admin => !PRODUCER_ONLY.contains(&key) && !CONSUMER_ONLY.contains(&key),

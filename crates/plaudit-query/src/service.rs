@@ -146,7 +146,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn(request_id))
+        .layer(from_fn(request_id::<Next>))
         .with_state(app)
 }
 

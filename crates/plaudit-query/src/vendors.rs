@@ -191,7 +191,8 @@ fn asked(
         registries: &NOTHING_DECLARED,
         max_events: 0,
         tokens: None,
-        origin: "",
+        public_url: None,
+        mount: "",
     })
 }
 

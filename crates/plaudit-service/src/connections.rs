@@ -19,7 +19,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -36,7 +35,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 
 pub use config::ConnectionsConfig;
 use inbound::{Inbound, Watched};
@@ -46,10 +45,10 @@ pub use tls::{ServerTls, TlsConfig};
 
 use crate::{ApiError, RequestId};
 
-/// Serves a router to whoever connects.
-pub struct HttpServer {
+/// Serves a router, or what stands around one, to whoever connects.
+pub struct HttpServer<S> {
     http: http1::Builder,
-    router: Router,
+    routes: S,
     bounds: ConnectionsConfig,
     tls: Option<ServerTls>,
     tasks: JoinSet<()>,
@@ -76,9 +75,13 @@ const RETRY_AFTER: u32 = 1;
 /// How long to wait when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-impl HttpServer {
-    /// A server of `router`; `open` is kept at the number of connections.
-    pub fn new(router: Router, config: &ConnectionsConfig, open: Gauge) -> Self {
+impl<S> HttpServer<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    /// A server of `routes`; `open` is kept at the number of connections.
+    pub fn new(routes: S, config: &ConnectionsConfig, open: Gauge) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(config.header_timeout)
@@ -87,7 +90,7 @@ impl HttpServer {
         open.set(0.0);
         Self {
             http,
-            router,
+            routes,
             bounds: config.clone(),
             tls: None,
             tasks: JoinSet::new(),
@@ -178,11 +181,11 @@ impl HttpServer {
     }
 
     fn serve(&mut self, socket: Socket, inbound: Arc<Inbound>, place: OwnedSemaphorePermit) {
-        let router = self.router.clone();
+        let routes = self.routes.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let inbound = Arc::clone(&inbound);
             let request = request.map(|body| Body::new(Watched::new(body, &inbound)));
-            let answer = router.clone().oneshot(request);
+            let answer = routes.clone().oneshot(request);
             async move {
                 let mut answer = answer.await?;
                 if !inbound.answered() {
@@ -229,7 +232,7 @@ impl HttpServer {
     }
 
     /// The connection as requests come on it; `None` when there will be none.
-    fn open(&self, socket: Socket) -> impl Future<Output = Option<Stream>> + Send + use<> {
+    fn open(&self, socket: Socket) -> impl Future<Output = Option<Stream>> + Send + use<S> {
         let tls = self.tls.clone();
         let tls = tls.map(|tls| (tls, self.bounds.clone(), self.draining.clone()));
         async move {

@@ -13,15 +13,16 @@
 //! client sent (promise **P7**).
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tower::{Service, ServiceExt as _};
 use uuid::Uuid;
 
 /// What is wrong with a request, for machines. The names are public.
@@ -303,15 +304,19 @@ fn is_sane(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte))
 }
 
-/// The outermost layer of a router: gives the request its [`RequestId`] (an
-/// extension that handlers may read), returns it as a header, and writes the
-/// body of an [`ApiError`].
+/// What stands around a router: gives the request its [`RequestId`] (an extension
+/// that handlers may read), returns it as a header, and writes the body of an
+/// [`ApiError`].
 ///
-/// Use it with [`axum::middleware::from_fn`].
-pub async fn request_id(mut request: Request, next: Next) -> Response {
+/// As a layer it is [`from_fn`](axum::middleware::from_fn)`(request_id::<Next>)`;
+/// called with a router, it costs no future on the heap.
+pub async fn request_id<S>(mut request: Request, inner: S) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
-    let mut response = next.run(request).await;
+    let Ok(mut response) = inner.oneshot(request).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         response = error.into_native(&id);
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plaudit_event::codec::VERSION_HEADER;
+use plaudit_event::codec;
 use plaudit_kafka::{ConsumeError, GroupConsumer, KafkaError, Message};
 use plaudit_service::Readiness;
 use plaudit_store::MigrateError;
@@ -35,6 +35,9 @@ pub enum SinkError {
     /// Kafka ended the consumer.
     #[error("cannot read the topic")]
     Consume(#[source] ConsumeError),
+    /// No dead letter can be written any more.
+    #[error("the producer of dead letters has failed for good: {0}")]
+    Producer(Arc<str>),
     /// Retention overtook the sink: records are gone.
     #[error(
         "records left the log before they were stored ({0}): set `sink.on_expired` to `skip` to go \
@@ -86,6 +89,9 @@ pub(crate) struct Work {
 /// How long a full sink waits before it pauses: pausing makes Kafka's client
 /// throw away what it has fetched, so it is for standstill, not for bursts.
 const BEFORE_PAUSE: Duration = Duration::from_secs(1);
+/// Batches that have ended and wait for one before them, and those under way (**P5**).
+/// What they hold is read again after a crash.
+const MOST_OPEN: usize = 64;
 /// The longest poll: bounds how late an ended batch or a stop signal is seen.
 const POLL: Duration = Duration::from_millis(20);
 /// Between two commits. What is not committed is read again after a crash.
@@ -173,10 +179,7 @@ impl Work {
             key: message.key().unwrap_or_default(),
             payload: message.payload().unwrap_or_default(),
         };
-        let header = || {
-            let text = std::str::from_utf8(message.header(VERSION_HEADER)?).ok()?;
-            text.parse().ok()
-        };
+        let header = || codec::version_in(|name| message.header(name));
         if let Err(Newer(version)) = self.batch.push(&self.steps.topic, record, header) {
             // An upgrade is under way: the next binary reads on from here.
             tracing::error!(
@@ -240,7 +243,7 @@ impl Work {
     }
 
     fn has_room(&self) -> bool {
-        self.under_way.len() < self.steps.config.max_in_flight
+        self.under_way.len() < self.steps.config.max_in_flight && self.offsets.open() < MOST_OPEN
     }
 
     /// Sends the open batch on its way through the steps.

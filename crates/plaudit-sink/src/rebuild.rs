@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use plaudit_event::codec::VERSION_HEADER;
+use plaudit_event::codec;
 use plaudit_kafka::{Admin, ConfirmingProducer, KafkaConfig, KafkaError, Message};
 use plaudit_service::Readiness;
 use plaudit_store::{LedgerRange, MigrateError, Store};
@@ -119,6 +119,7 @@ impl Rebuild {
                 producer: ConfirmingProducer::for_dead_letters(kafka)?,
                 original: topic.clone(),
                 topic: kafka.dead_topic(),
+                readiness: Readiness::default(),
             },
             config,
             topic,
@@ -148,10 +149,7 @@ impl Rebuild {
             key: message.key().unwrap_or_default(),
             payload: message.payload().unwrap_or_default(),
         };
-        let header = || {
-            let text = std::str::from_utf8(message.header(VERSION_HEADER)?).ok()?;
-            text.parse().ok()
-        };
+        let header = || codec::version_in(|name| message.header(name));
         self.batch
             .push(&self.steps.topic, record, header)
             .map_err(|Newer(version)| RebuildError::Newer {

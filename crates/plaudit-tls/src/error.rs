@@ -40,7 +40,7 @@ pub enum TlsError {
         what: &'static str,
         /// What is wrong with it.
         #[source]
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
     /// Two files that were made for different certificates.
     #[error("{key}: the key in {} does not belong to the certificate in {}", .path.display(), .certificate.display())]

@@ -45,7 +45,7 @@ impl PemFile {
             key: self.key.clone(),
             path: self.path.clone(),
             what,
-            source,
+            source: Box::new(source),
         }
     }
 

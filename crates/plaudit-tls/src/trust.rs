@@ -49,7 +49,6 @@ impl Trust {
     /// A client that checks so. It is the one way to make one: `reqwest`'s own choose
     /// whom to trust by what they find, and fail where they find nobody.
     #[cfg(feature = "reqwest")]
-    #[must_use]
     pub fn http_client(&self) -> reqwest::ClientBuilder {
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
         let builder = reqwest::Client::builder();

@@ -75,13 +75,17 @@ impl Publish for LocalPublish {
     const CONDITION: &'static str = "store";
     const COMES_BACK: bool = false;
 
-    async fn publish(&self, batch: Arc<Batch>) -> Vec<Delivery> {
+    async fn publish(&self, batch: Arc<Batch>, deadline: Duration) -> Vec<Delivery> {
         let records = batch.records().map(|record| LocalRecord {
             key: record.key.to_vec(),
             payload: record.value.to_vec(),
         });
         let _counted = Counted::of(&self.under_way, batch.len());
-        match self.sink.publish(records.collect()).await {
+        let published = self.sink.publish(records.collect());
+        let Ok(published) = tokio::time::timeout(deadline, published).await else {
+            return vec![Delivery::Unconfirmed; batch.len()];
+        };
+        match published {
             Ok(stored) => stored
                 .into_iter()
                 .map(|one| match one {

@@ -53,7 +53,7 @@ async fn newer_codec(stage: &mut Stage) -> Result<Row> {
     let version = (codec::VERSION + 1).to_string();
     let newer = Record {
         payload: Some(b"not of this world"),
-        headers: &[(codec::VERSION_HEADER, version.as_bytes())],
+        headers: &[(codec::HEADER, version.as_bytes())],
         ..Record::default()
     };
     let (partition, offset) = scene.write(newer).await?;

@@ -108,7 +108,7 @@ pub(super) fn terms(expires_at: Micros) -> serde_json::Value {
 
 /// A token as the API shows it.
 fn presigned(call: &Call<'_>, key: &TokenKey, token: &Token<'_>) -> String {
-    let (origin, id) = (call.origin, token.id);
+    let (origin, id) = (call.origin(), token.id);
     let signed = key.sign(token);
     json!({
         "id": id,

@@ -52,7 +52,7 @@ pub(super) fn mint<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Answer, Refusa
     let body = json!({
         "id": token.id,
         "token": signed,
-        "url": format!("{}/v1/tokens/{signed}", call.origin),
+        "url": format!("{}/v1/tokens/{signed}", call.origin()),
         "expires_at": token.expires_at.to_string(),
     });
     Ok(Answer::new(StatusCode::OK, written(&body)))

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plaudit_dialects::{Access, Action, Mounted, Parsed};
+use plaudit_dialects::{Access, Call, Mounted, Parsed, Refusal, Search};
 use plaudit_event::{Declaration, Feedback, Registries};
 use plaudit_service::{ApiError, ErrorCode, Principal};
 use tokio::time::timeout;
@@ -31,9 +31,6 @@ impl<P: Publish> Exchange<'_, P> {
     /// Where the request is nothing but that. Beside feedback a declaration is a hint
     /// that is in the feedback too, and none that cannot be kept costs the feedback.
     pub(super) async fn declare(&self, parsed: &Parsed) -> Result<(), ApiError> {
-        if parsed.declarations.is_empty() {
-            return Ok(());
-        }
         let declared = self.try_declare(parsed).await;
         if parsed.batch.is_empty() {
             return declared;
@@ -98,10 +95,8 @@ impl<P: Publish> Exchange<'_, P> {
         &self,
         mounted: &Mounted,
         principal: &Principal,
+        ask: fn(&Call<'_>) -> Result<Option<Search>, Refusal>,
     ) -> Result<(Principal, Option<Feedback<'static>>), ApiError> {
-        let Action::Redeem { ask, .. } = mounted.endpoint.action else {
-            return Ok((principal.clone(), None));
-        };
         let search = match self.with_call(mounted, principal, ask)? {
             Ok(Some(search)) => search,
             // What is wrong with it, its parser says too.

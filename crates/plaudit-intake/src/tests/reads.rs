@@ -1,6 +1,7 @@
 //! Reads are the query service's; here a server of HTTP stands in its place.
 
 use axum::Json;
+use axum::Router;
 use axum::routing::{get, post as on_post};
 use plaudit_service::Tasks;
 use serde_json::json;

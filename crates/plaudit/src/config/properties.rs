@@ -21,13 +21,11 @@ pub(super) struct Spelled<P>(pub(super) P);
 impl<P: Provider> Spelled<P> {
     /// What is in files that cannot be read, a line each.
     pub(super) fn problems(&self) -> Vec<String> {
-        self.read()
-            .map(|(_, problems)| problems)
-            .unwrap_or_default()
+        let read = self.0.data().map(Self::read);
+        read.map(|(_, problems)| problems).unwrap_or_default()
     }
 
-    fn read(&self) -> Result<(Map<Profile, Dict>, Vec<String>), Error> {
-        let mut data = self.0.data()?;
+    fn read(mut data: Map<Profile, Dict>) -> (Map<Profile, Dict>, Vec<String>) {
         let mut problems = Vec::new();
         for tree in data.values_mut() {
             if let Some(Value::Dict(_, kafka)) = tree.get_mut("kafka")
@@ -37,7 +35,7 @@ impl<P: Provider> Spelled<P> {
             }
             problems.extend(secret_file::read(tree));
         }
-        Ok((data, problems))
+        (data, problems)
     }
 }
 
@@ -48,7 +46,7 @@ impl<P: Provider> Provider for Spelled<P> {
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
         // Its problems are said once, by who loads.
-        self.read().map(|(data, _)| data)
+        Ok(Self::read(self.0.data()?).0)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use plaudit_event::{Dialect, codec};
+use plaudit_event::codec;
 use plaudit_kafka::{ConfirmingProducer, Delivery, KafkaConfig, Message, Record};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
@@ -48,8 +48,8 @@ struct Again {
     reason: String,
     key: Option<Vec<u8>>,
     payload: Vec<u8>,
-    project: String,
-    dialect: Dialect,
+    /// As an intake writes it, for consumers that are not Plaudit.
+    header: String,
 }
 
 /// What became of the letters that match.
@@ -137,8 +137,7 @@ impl Replay {
             reason,
             key: message.key().map(<[u8]>::to_vec),
             payload: payload.to_vec(),
-            project: event.project.to_string(),
-            dialect: event.dialect,
+            header: codec::header(event.dialect, &event.project),
         });
         if self.open.len() >= ROUND_RECORDS || self.open_bytes >= ROUND_BYTES {
             self.write()?;
@@ -160,8 +159,10 @@ impl Replay {
     }
 
     fn confirm(&self, producer: &ConfirmingProducer, open: &[Again]) -> anyhow::Result<()> {
-        let version = codec::VERSION.to_string();
-        let headers: Vec<_> = open.iter().map(|again| again.headers(&version)).collect();
+        let headers: Vec<_> = open
+            .iter()
+            .map(|again| [(codec::HEADER, again.header.as_bytes())])
+            .collect();
         let records = open.iter().zip(&headers).map(|(again, headers)| Record {
             key: again.key.as_deref(),
             payload: Some(&again.payload),
@@ -183,16 +184,5 @@ impl Replay {
                 lost.count() + 1
             ),
         }
-    }
-}
-
-impl Again {
-    /// As the intake writes them, for consumers that are not Plaudit.
-    fn headers<'a>(&'a self, version: &'a str) -> [(&'static str, &'a [u8]); 3] {
-        [
-            (codec::VERSION_HEADER, version.as_bytes()),
-            (codec::PROJECT_HEADER, self.project.as_bytes()),
-            (codec::DIALECT_HEADER, self.dialect.name().as_bytes()),
-        ]
     }
 }

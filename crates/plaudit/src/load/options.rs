@@ -21,7 +21,12 @@ pub struct LoadOptions {
     #[arg(long, value_name = "URL")]
     pub query_url: Option<String>,
     /// The API key; none in open mode
-    #[arg(long, value_name = "KEY")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "PLAUDIT_API_KEY",
+        hide_env_values = true
+    )]
     pub api_key: Option<String>,
     /// The authorities, in PEM, that make an https URL believed [default: this machine's]
     #[arg(long, value_name = "FILE")]

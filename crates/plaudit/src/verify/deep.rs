@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::ProgressBar;
-use plaudit_event::codec::{self, DecodeError, VERSION_HEADER};
+use plaudit_event::codec::{self, DecodeError};
 use plaudit_event::{Micros, Operation, Outcome, RowVersion};
 use plaudit_kafka::{KafkaConfig, Message};
 use plaudit_store::{Identity, Store};
@@ -107,10 +107,7 @@ impl Deep<'_> {
 
     fn take(&self, balance: &Balance, message: &Message<'_>, batch: &mut Batch, proof: &mut Proof) {
         let (partition, offset) = (message.partition(), message.offset());
-        let header = || {
-            let text = std::str::from_utf8(message.header(VERSION_HEADER)?).ok()?;
-            text.parse().ok()
-        };
+        let header = || codec::version_in(|name| message.header(name));
         let event = codec::decode(message.payload().unwrap_or_default(), header);
         let acknowledged = self.receipts.id_at(partition, offset);
         let id = event.as_ref().ok().map(plaudit_event::Event::id);
