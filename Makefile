@@ -1,7 +1,8 @@
 # Everything one does with this repository. `make help` lists it.
 #
-# Needed: cargo (by rustup), a C compiler, Java 17 or newer, Maven, npm with Node.js 20,
-# Python 3.11 or newer, valgrind. ClickHouse and Kafka are fetched into .plaudit/parts, once.
+# Needed: cargo (by rustup), a C compiler, cmake and perl (librdkafka and its OpenSSL are
+# built from source), Java 17 or newer, Maven, npm with Node.js 20, Python 3.11 or newer,
+# valgrind. ClickHouse and Kafka are fetched into .plaudit/parts, once.
 
 CARGO ?= cargo
 # One profile for demo and tests.
@@ -12,7 +13,7 @@ BENCH = $(or $(CARGO_TARGET_DIR),target)/release/bench
 export RUST_TEST_THREADS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up standalone test lint build bench-build counts counts-bless suites fault model fuzz bench soak bench-pieces clean distclean tools
+.PHONY: help demo up standalone env manifests test test-deploy lint build bench-build counts counts-bless suites fault model fuzz bench soak bench-pieces clean distclean tools
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ up: build ## Start Kafka, ClickHouse, intake, sink and query, until Ctrl-C
 
 standalone: build ## Start intake, ClickHouse and query in one process, without Java
 	@$(PLAUDIT) --set auth.mode=open standalone
+
+env: ## Make .env with strong keys, for docker compose
+	@deploy/env.sh
 
 test: tools lint counts suites ## Everything that has to pass: what CI runs
 
@@ -49,6 +53,12 @@ suites: ## All tests: units, goldens, integration, the vendors' own clients
 	@# Not `cargo run`: it would resolve features without the tests and compile all again.
 	@$(BUILT)/with-backend \
 		$(CARGO) test --locked --workspace --no-fail-fast
+
+# Needs root and Debian, whose Docker engine it installs, and Go, to build compose and Kubernetes.
+test-deploy: ## The image, docker compose and the chart on real engines: as shipped, and broken
+	@echo "== deployment, on a Docker engine and a Kubernetes of its own"
+	@# As a part of the workspace, or its dependencies would be compiled again.
+	@$(CARGO) test --locked --workspace --features plaudit-tests/deploy --test deploy
 
 counts: ## Instructions an event by piece, held against the committed counts
 	@echo "== instruction counts"
@@ -81,8 +91,11 @@ soak: bench-build ## A quarter of an hour at a steady rate: whether memory stays
 bench-pieces: ## How long each piece of an event's way takes: reading, codec, row, block
 	@$(CARGO) bench --locked --package plaudit-pieces --bench pieces
 
+manifests: ## Render deploy/kubernetes/plain from the chart, with Helm 3
+	@deploy/kubernetes/render.sh
+
 tools:
-	@for tool in $(CARGO) cc java mvn npm node python3 valgrind; do \
+	@for tool in $(CARGO) cc cmake perl java mvn npm node python3 valgrind; do \
 		command -v $$tool >/dev/null || { echo "make: $$tool is not installed: see the head of the Makefile"; exit 1; }; \
 	done
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

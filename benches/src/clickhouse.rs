@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use tokio::time::{Instant, sleep};
 
+use crate::http;
+
 /// The engine's HTTP interface.
 #[derive(Clone, Debug)]
 pub struct Clickhouse {
@@ -18,7 +20,9 @@ const QUIET: Duration = Duration::from_secs(2);
 impl Clickhouse {
     pub(crate) fn new(url: &str) -> Self {
         Self {
-            http: reqwest::Client::new(),
+            http: http()
+                .build()
+                .expect("a client without TLS needs nothing of the system"),
             url: url.to_owned(),
         }
     }

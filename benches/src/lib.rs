@@ -27,6 +27,11 @@ pub mod stage;
 pub use service::Service;
 pub use stage::{Bench, Scale, Space, Stage};
 
+/// A client of plain HTTP, to be completed.
+pub(crate) fn http() -> reqwest::ClientBuilder {
+    plaudit_tls::Trust::nobody().http_client()
+}
+
 /// Writes one line of progress to standard error.
 #[expect(
     clippy::print_stderr,

@@ -331,6 +331,7 @@ impl Stage {
             database: space.database.clone(),
             ..ClickhouseConfig::default()
         })
+        .expect("plain HTTP needs no certificates")
     }
 
     fn keys_file(&self) -> PathBuf {

@@ -98,6 +98,7 @@ fn no_crate_reaches_what_it_must_not_know() {
             "plaudit-client",
             &["plaudit-kafka", "plaudit-store", "plaudit-intake", "axum"],
         ),
+        ("plaudit-tls", &["plaudit-service", "axum"]),
         (
             "plaudit-embedded",
             &["plaudit-store", "plaudit-kafka", "plaudit-event"],
@@ -122,6 +123,8 @@ fn a_driver_has_one_wrapper() {
     assert_eq!(wrappers("rdkafka"), ["plaudit-floors", "plaudit-kafka"]);
     assert_eq!(wrappers("clickhouse"), ["plaudit-store"]);
     assert_eq!(wrappers("libloading"), ["plaudit-embedded"]);
+    // Kafka's client has a TLS of its own, and nobody else sees it.
+    assert_eq!(wrappers("openssl-sys"), ["curl-sys", "rdkafka-sys"]);
 }
 
 #[test]

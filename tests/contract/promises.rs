@@ -85,3 +85,27 @@ fn a_test_is_never_ignored() {
         .collect();
     assert!(files.is_empty(), "{files:?}");
 }
+
+#[test]
+fn the_image_is_built_with_the_pinned_toolchain() {
+    let read = |file| std::fs::read_to_string(support::repository().join(file)).unwrap();
+    let toolchain = read("rust-toolchain.toml");
+    let pinned = toolchain
+        .lines()
+        .find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"'))
+        .unwrap();
+    let from = format!("FROM rust:{pinned}-slim-bookworm AS toolchain\n");
+    assert!(read("deploy/Dockerfile").contains(&from));
+}
+
+#[test]
+fn every_choice_of_compose_is_in_the_example() {
+    let read = |file| std::fs::read_to_string(support::repository().join(file)).unwrap();
+    let (compose, example) = (read("docker-compose.yml"), read(".env.example"));
+    let names = compose.split("${").skip(1);
+    let names = names.map(|rest| rest.split([':', '}']).next().unwrap());
+    for name in names {
+        let line = format!("{name}=");
+        assert!(example.lines().any(|is| is.starts_with(&line)), "{name}");
+    }
+}

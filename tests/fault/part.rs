@@ -21,7 +21,7 @@ pub(crate) struct Part {
 }
 
 /// A JVM on a busy machine, a large directory: far beyond what a start takes.
-const READY_PATIENCE: Duration = Duration::from_secs(60);
+const READY_PATIENCE: Duration = Duration::from_secs(120);
 /// A little more than a service gives itself to drain.
 const GRACE: Duration = Duration::from_secs(45);
 

@@ -197,6 +197,7 @@ impl Kafka {
             controller_port: place.controller_port,
             advertised_port: proxy.address().port(),
             seat: place.seat,
+            scram: Vec::new(),
             properties: vec![
                 // A member that is gone is noticed within a case's time.
                 ("group.min.session.timeout.ms", "1000".to_owned()),

@@ -70,7 +70,7 @@ impl Tap {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let traps = Traps::default();
-        let http = reqwest::Client::builder().no_proxy().build()?;
+        let http = support::http().no_proxy().build()?;
         let mut accepting = JoinSet::new();
         let pass = Pass {
             server,

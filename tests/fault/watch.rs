@@ -51,7 +51,7 @@ impl Watch {
     pub(crate) fn start(url: &str, pid: i32, timeout: Duration) -> Result<Self> {
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
-        let http = reqwest::Client::builder().no_proxy().build()?;
+        let http = support::http().no_proxy().build()?;
         for _ in 0..AT_ONCE {
             running.spawn(watch(
                 http.clone(),

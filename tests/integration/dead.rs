@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use plaudit_event::{Event, Outcome};
-use plaudit_kafka::Record;
-use support::{Options, Stack, run, tool};
+use plaudit_kafka::{Admin, KafkaConfig, Record};
+use support::{DEADLINE, Options, Stack, run, tool};
 use uuid::Uuid;
 
 use crate::events;
@@ -126,6 +126,36 @@ fn p3_a_dead_letter_that_is_replayed_twice_is_seen_once_as_it_was_sent() -> Resu
         let row = rows.iter().find(|row| row["value"] == "13").unwrap();
         assert_eq!(row["id"], put.id().to_string());
         assert_eq!(row["received_at"], put.received_at.to_string());
+        Ok(())
+    })
+}
+
+#[test]
+fn p6_a_record_that_the_dead_letter_topic_finds_too_large_blocks_nothing() -> Result<()> {
+    run(options(), async |stack| {
+        let dead_topic = KafkaConfig {
+            topic: stack.kafka.dead_topic(),
+            ..stack.kafka.clone()
+        };
+        let limit = [("max.message.bytes", "2000")];
+        Admin::new(&dead_topic)?
+            .alter_topic(&limit, DEADLINE)
+            .await?;
+        // Nothing that could be compressed.
+        let large: Vec<u8> = (0..320).flat_map(|_| Uuid::new_v4().into_bytes()).collect();
+        let records = [&large[..], b"{ small"].map(|payload| Record {
+            payload: Some(payload),
+            ..Record::default()
+        });
+        let places = stack.write(records).await?;
+        let outcomes = stack.settled().await?;
+        for place in &places {
+            assert_eq!(outcomes[place], Outcome::DeadLettered);
+        }
+        let shown = dead(stack, &["show", &format!("0:{}", places[0].1)]).await?;
+        assert!(shown.contains("value     5120 bytes, not kept"), "{shown}");
+        let shown = dead(stack, &["show", &format!("0:{}", places[1].1)]).await?;
+        assert!(shown.contains("value     7 bytes\n"), "{shown}");
         Ok(())
     })
 }

@@ -185,7 +185,7 @@ fn p5_what_is_too_large_is_refused_by_the_word_for_it() -> Result<()> {
             assert!(answer.contains("connection: close\r\n"), "{answer}");
         }
         // A client that keeps its connections learns that this one is gone.
-        let pooled = reqwest::Client::new();
+        let pooled = support::http_client();
         let url = format!("{}/v1/feedback", intake.api.base());
         for _ in 0..20 {
             let large = pooled.post(&url).body(" ".repeat(1 << 20)).send().await?;

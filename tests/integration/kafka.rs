@@ -414,6 +414,36 @@ async fn partitions_move_to_a_second_member_with_what_was_committed() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_fails_is_told_though_nobody_waits_for_it() -> Result<()> {
+    let config = topics(1).await?;
+    write(&config, &keys(1)).await?;
+    let mut handler = Recorder::starting(StartOffset::Beginning);
+    let consumer = GroupConsumer::new(&config)?;
+    read(&consumer, &mut handler, 1)?;
+    consumer.commit_async(&[(0, 1)])?;
+    poll_until(
+        &consumer,
+        &mut handler,
+        |_| (),
+        |_| {
+            matches!(
+                consumer.committed(&[0], DEADLINE).as_deref(),
+                Ok([(0, Some(1))])
+            )
+        },
+    )?;
+    assert!(!consumer.has_failed_commit());
+
+    // The topic has no such partition.
+    consumer.commit_async(&[(7, 1)])?;
+    let failed = |_: &Recorder| consumer.has_failed_commit();
+    poll_until(&consumer, &mut handler, |_| (), failed)?;
+    assert!(!consumer.has_failed_commit(), "it is told once");
+    consumer.close(&mut handler);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_offset_that_the_log_does_not_have_is_said_and_nothing_is_skipped() -> Result<()> {
     let config = topics(2).await?;
     let written = write(&config, &keys(20)).await?;

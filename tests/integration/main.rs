@@ -27,6 +27,7 @@ mod rebuild;
 mod schema;
 mod sinks;
 mod standalone;
+mod tls;
 mod tokens;
 mod vendor_lists;
 mod verify;

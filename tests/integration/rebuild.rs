@@ -70,7 +70,7 @@ fn p3_a_rebuild_of_everything_restores_what_readers_saw() -> Result<()> {
         for sql in [
             "ALTER TABLE {db}.feedback UPDATE comment = 'spoiled' WHERE 1 SETTINGS mutations_sync = 2",
             "DELETE FROM {db}.feedback WHERE offset BETWEEN 10 AND 14",
-            "DELETE FROM {db}.feedback_by_id WHERE trace_id = 'trace-1'",
+            "DELETE FROM {db}.feedback WHERE trace_id = 'trace-1'",
         ] {
             stack.db.execute(sql).await?;
         }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use plaudit_event::Micros;
+use plaudit_store::read::{Filter, Reader};
 use plaudit_store::{ClickhouseConfig, MigrateError, Store};
-use support::{Options, backend, run};
+use support::{Database, Options, backend, run, wait_until};
 
 use crate::events;
 
@@ -16,7 +17,7 @@ fn a_migration_is_applied_once_however_often_and_by_whom() -> Result<()> {
             url: backend().clickhouse_url.clone(),
             database: stack.db.name().to_owned(),
             ..ClickhouseConfig::default()
-        });
+        })?;
         let (one, two) = tokio::join!(store.migrate(), store.migrate());
         assert_eq!((one?.applied, two?.applied), (Vec::new(), Vec::new()));
         store.check_schema().await?;
@@ -37,6 +38,95 @@ fn a_migration_is_applied_once_however_often_and_by_whom() -> Result<()> {
     })
 }
 
+/// What made the tables when the orders by metric, tag and id were tables too.
+const FIRST_SCHEMA: [&str; 3] = [
+    include_str!("../../crates/plaudit-store/migrations/0001_feedback.sql"),
+    include_str!("../../crates/plaudit-store/migrations/0002_other_orders.sql"),
+    include_str!("../../crates/plaudit-store/migrations/0003_current.sql"),
+];
+
+#[test]
+fn p3_what_a_database_of_the_first_schema_holds_is_found_in_the_one_table() -> Result<()> {
+    run(Options::default(), async |stack| {
+        let config = ClickhouseConfig {
+            url: backend().clickhouse_url.clone(),
+            database: format!("{}_first", stack.db.name()),
+            ..ClickhouseConfig::default()
+        };
+        let db = Database::new(&config.url, &config.database);
+        db.execute("CREATE DATABASE {db}").await?;
+        for sql in FIRST_SCHEMA {
+            for statement in sql
+                .split(";\n")
+                .filter(|statement| statement.contains("CREATE"))
+            {
+                db.execute(&statement.replace("{database}", "{db}")).await?;
+            }
+        }
+        db.execute("CREATE TABLE {db}.migrations (version UInt32, name String, applied_at DateTime DEFAULT now()) ENGINE = ReplacingMergeTree ORDER BY version").await?;
+        db.execute("INSERT INTO {db}.migrations (version, name) VALUES (1, ''), (2, ''), (3, '')")
+            .await?;
+        // Two parts, and in the second one of three again, with another metric and tag.
+        for (every, version) in [(1, 1), (3, 2)] {
+            let sql = format!(
+                "INSERT INTO {{db}}.feedback (project, trace_id, id, version, metric, tags, score, weight)
+                SELECT 'default', toString(intDiv(number, 4)), reinterpretAsUUID(sipHash128(number)), {version},
+                    concat('m', toString((number + {version}) % 5)), map('v', toString({version})), number, 1
+                FROM numbers(900) WHERE number % {every} = 0"
+            );
+            db.execute(&sql).await?;
+        }
+        let before = db.current().await?;
+        assert_eq!(before.len(), 900);
+
+        let store = Store::new(config)?;
+        assert_eq!(store.migrate().await?.applied, ["one_table"]);
+        store.check_schema().await?;
+        assert_eq!(db.current().await?, before);
+        assert_eq!(db.number("SELECT count() FROM system.tables WHERE database = '{db}' AND name LIKE 'feedback%'").await?, 2);
+        // Its rows get the other orders in the background, and are found meanwhile.
+        let reader = Reader::new(store, Duration::from_secs(10));
+        let found = async |metric: &str, tag: &str| {
+            let filter = Filter {
+                metric: Some(metric.to_owned()),
+                tags: vec![("v".to_owned(), tag.to_owned())],
+                ..Filter::default()
+            };
+            reader.list("default", &filter, None, 1000).await
+        };
+        let all_found = async || -> Result<()> {
+            for (metric, tag) in [("m0", "1"), ("m0", "2"), ("m3", "1"), ("m3", "2")] {
+                let seen = format!(
+                    "SELECT count() FROM {{db}}.feedback_current WHERE metric = '{metric}' AND tags['v'] = '{tag}'"
+                );
+                let items = found(metric, tag).await?.items;
+                assert_eq!(
+                    i64::try_from(items.len())?,
+                    db.number(&seen).await?,
+                    "{metric}, {tag}"
+                );
+                let first = items.first().expect("some have both");
+                assert_eq!(
+                    reader.feedback("default", first.id).await?.as_ref(),
+                    Some(first)
+                );
+            }
+            Ok(())
+        };
+        all_found().await?;
+        wait_until("the parts to have the other orders", async || {
+            let waiting =
+                "SELECT count() FROM system.mutations WHERE database = '{db}' AND NOT is_done";
+            Ok(db.number(waiting).await? == 0)
+        })
+        .await?;
+        let orders = "SELECT uniqExact(name) FROM system.projection_parts WHERE active AND database = '{db}'";
+        assert_eq!(db.number(orders).await?, 2);
+        all_found().await?;
+        db.execute("DROP DATABASE {db} SYNC").await.map(drop)
+    })
+}
+
 #[test]
 fn feedback_goes_when_its_retention_is_over() -> Result<()> {
     let options = Options {
@@ -48,12 +138,10 @@ fn feedback_goes_when_its_retention_is_over() -> Result<()> {
         old.received_at = Micros(events::now().0 - 2 * 3600 * 1_000_000);
         stack.produce(&[old, events::put("new", 2)]).await?;
         stack.settled().await?;
-        for table in ["feedback", "feedback_by_metric"] {
-            stack
-                .db
-                .execute(&format!("OPTIMIZE TABLE {{db}}.{table} FINAL"))
-                .await?;
-        }
+        stack
+            .db
+            .execute("OPTIMIZE TABLE {db}.feedback FINAL")
+            .await?;
         let rows = stack.db.current().await?;
         assert_eq!(rows.len(), 1, "{rows:?}");
         assert_eq!(rows[0]["trace_id"], "new");
@@ -71,7 +159,10 @@ fn a_retention_can_be_changed_and_taken_back() -> Result<()> {
                 retention,
                 ..ClickhouseConfig::default()
             };
-            Store::new(config).migrate().await
+            Store::new(config)
+                .expect("plain HTTP needs no certificates")
+                .migrate()
+                .await
         };
         let ttl = async || {
             let sql = "SELECT countIf(create_table_query LIKE '%TTL%') FROM system.tables WHERE database = '{db}'";
@@ -79,7 +170,7 @@ fn a_retention_can_be_changed_and_taken_back() -> Result<()> {
         };
         assert_eq!(ttl().await?, 0);
         migrate(Some(Duration::from_secs(60))).await?;
-        assert_eq!(ttl().await?, 5);
+        assert_eq!(ttl().await?, 2);
         migrate(None).await?;
         assert_eq!(ttl().await?, 0);
         Ok(())

@@ -10,11 +10,17 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use support::{DEADLINE, Stack};
+use support::DEADLINE;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
 use crate::install;
+
+/// Where a client sends to.
+pub(crate) trait Settle {
+    /// Waits until everything that was sent is visible to readers.
+    async fn settled(&self) -> Result<()>;
+}
 
 /// A client that is installed.
 #[derive(Clone, Debug)]
@@ -68,7 +74,7 @@ impl Client {
     ///
     /// # Errors
     /// When it fails, with what it wrote to stderr, or does not end.
-    pub(crate) async fn run(&self, stack: &Stack, arguments: &[&str]) -> Result<Said> {
+    pub(crate) async fn run(&self, site: &impl Settle, arguments: &[&str]) -> Result<Said> {
         let mut child = self.command().args(arguments).spawn()?;
         let mut answers = child.stdin.take().context("stdin")?;
         let lines = BufReader::new(child.stdout.take().context("stdout")?);
@@ -80,7 +86,7 @@ impl Client {
                 let line: Value = serde_json::from_str(&line)
                     .with_context(|| format!("the driver printed {line:?}"))?;
                 let Some(call) = line["call"].as_str() else {
-                    stack.settled().await?;
+                    site.settled().await?;
                     answers.write_all(b"\n").await?;
                     continue;
                 };

@@ -304,7 +304,7 @@ async fn check_tokens(said: &Said) -> Result<()> {
         .context("a URL")?;
     let nobody = Api::new("");
     let answer = nobody
-        .send(reqwest::Client::new().get(format!("{url}&score=1&comment=c")))
+        .send(support::http_client().get(format!("{url}&score=1&comment=c")))
         .await?;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let origin = answer.headers.get("access-control-allow-origin");
@@ -315,7 +315,7 @@ async fn check_tokens(said: &Said) -> Result<()> {
     );
     let forged = url.replace("token=", "token=x");
     let answer = nobody
-        .send(reqwest::Client::new().get(format!("{forged}&score=0")))
+        .send(support::http_client().get(format!("{forged}&score=0")))
         .await?;
     assert_eq!(answer.status, 403, "{}", answer.text);
     Ok(())

@@ -9,6 +9,14 @@ use plaudit_service::{AuthConfig, AuthMode, Keyring, Scope};
 use serde_json::{Value, json};
 use support::{Options, Stack, run};
 
+use crate::client::Settle;
+
+impl Settle for Stack {
+    async fn settled(&self) -> Result<()> {
+        Self::settled(self).await.map(drop)
+    }
+}
+
 /// A key that nobody has.
 pub(crate) const WRONG_KEY: &str = "pl_0123456789abcdef_wrong";
 

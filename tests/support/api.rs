@@ -5,6 +5,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
+use crate::authority::Authority;
+use crate::http::http;
+
 /// Calls one service, with a key or without.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -34,6 +37,18 @@ impl Api {
             base: base.to_owned(),
             key: None,
         }
+    }
+
+    /// The same by TLS, believing this authority.
+    ///
+    /// # Errors
+    /// When the authority's file cannot be read.
+    pub fn over_tls(&self, authority: &Authority) -> Result<Self> {
+        Ok(Self {
+            http: authority.http()?.pool_max_idle_per_host(0).build()?,
+            base: self.base.replacen("http://", "https://", 1),
+            key: self.key.clone(),
+        })
     }
 
     /// The same with a key.
@@ -158,6 +173,6 @@ impl Answer {
 
 /// So that who calls holds no connection between two calls: some tests count them.
 fn one_connection_a_request() -> reqwest::Client {
-    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build();
+    let client = http().pool_max_idle_per_host(0).build();
     client.expect("a client without TLS needs nothing of the system")
 }

@@ -218,6 +218,9 @@ fn arguments(
     arguments
 }
 
+/// For a command to end: `verify --deep` reads millions of records on a busy machine.
+const COMMAND: Duration = Duration::from_secs(300);
+
 /// Runs the built binary to its end in a directory; returns its output.
 ///
 /// # Errors
@@ -228,7 +231,7 @@ pub async fn command(directory: &Path, arguments: &[&str]) -> Result<std::proces
         .args(arguments)
         .current_dir(directory)
         .kill_on_drop(true);
-    let ended = tokio::time::timeout(DEADLINE, command.output()).await;
+    let ended = tokio::time::timeout(COMMAND, command.output()).await;
     Ok(ended.context("the command does not end")??)
 }
 

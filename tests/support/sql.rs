@@ -3,6 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::http::http_client;
+
 /// The database of one test.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -18,7 +20,7 @@ impl Database {
     /// The database of this name, behind this HTTP interface.
     pub fn new(url: &str, name: &str) -> Self {
         Self {
-            http: reqwest::Client::new(),
+            http: http_client(),
             url: url.to_owned(),
             name: name.to_owned(),
         }

@@ -148,7 +148,7 @@ impl Stack {
         let admin = Admin::new(&kafka)?;
         admin.ensure_topics(DEADLINE).await?;
         let url = &backend().clickhouse_url;
-        let store = Store::new(clickhouse(url, &name, &options));
+        let store = Store::new(clickhouse(url, &name, &options))?;
         store.migrate().await?;
 
         let runtime = service_runtime(&log)?;
@@ -183,7 +183,8 @@ impl Stack {
     pub fn start_sink(&mut self) -> usize {
         let own_url = &backend().clickhouse_url;
         let url = self.options.sink_clickhouse_url.as_ref().unwrap_or(own_url);
-        let store = Store::new(clickhouse(url, self.db.name(), &self.options));
+        let store = Store::new(clickhouse(url, self.db.name(), &self.options))
+            .expect("plain HTTP needs no certificates");
         let (config, kafka) = (self.options.sink.clone(), self.kafka.clone());
         let sink = self.spawn(
             "sink",

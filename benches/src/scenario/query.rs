@@ -121,7 +121,8 @@ impl Read {
 
 /// Whether the summary counts what a reader sees, to the last one.
 async fn exact(bench: &Bench, database: &str, query: &Service) -> anyhow::Result<()> {
-    let answer = reqwest::Client::new()
+    let answer = crate::http()
+        .build()?
         .get(format!("http://{}/v1/metrics/helpful", query.address))
         .bearer_auth(&bench.stage.key)
         .send()

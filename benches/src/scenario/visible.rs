@@ -87,7 +87,7 @@ async fn probe(
     intake: &Service,
     length: Duration,
 ) -> anyhow::Result<Histogram<u64>> {
-    let http = reqwest::Client::builder().tcp_nodelay(true).build()?;
+    let http = crate::http().tcp_nodelay(true).build()?;
     let url = format!("http://{}/v1/feedback", intake.address);
     let mut latency = Histogram::new(3)?;
     let (mut waiting, mut found) = (HashMap::<String, Instant>::new(), Vec::new());

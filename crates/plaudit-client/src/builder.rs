@@ -1,9 +1,11 @@
 //! How a client is set up, and the bounds it keeps.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use plaudit_tls::{TlsError, Trust};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
@@ -19,6 +21,7 @@ pub struct ClientBuilder {
     base_url: String,
     query_url: Option<String>,
     api_key: Option<String>,
+    ca_file: Option<PathBuf>,
     http: Option<reqwest::Client>,
     timeout: Duration,
     batch: BatchLimits,
@@ -68,7 +71,10 @@ pub enum BuildError {
     /// The key has characters that no header may have.
     #[error("the API key cannot be sent in a header")]
     ApiKey,
-    /// The HTTP client cannot be set up, for want of TLS for instance.
+    /// The certificates to check the server's by cannot be had.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The HTTP client cannot be set up.
     #[error("cannot set up the HTTP client")]
     Http(#[source] reqwest::Error),
     /// [`ClientBuilder::build`] was called outside of a Tokio runtime.
@@ -84,6 +90,7 @@ impl ClientBuilder {
             base_url: base_url.into(),
             query_url: None,
             api_key: None,
+            ca_file: None,
             http: None,
             // The intake answers within 8 s, or says 503.
             timeout: Duration::from_secs(10),
@@ -123,7 +130,14 @@ impl ClientBuilder {
         self
     }
 
-    /// An HTTP client with TLS, a proxy or roots of its own.
+    /// The authorities, in PEM, and no others, by which the certificates of `https`
+    /// URLs are checked; without a file, those of this machine.
+    pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(file.into());
+        self
+    }
+
+    /// An HTTP client with a proxy, a certificate or roots of its own.
     pub fn http_client(mut self, http: reqwest::Client) -> Self {
         self.http = Some(http);
         self
@@ -164,7 +178,7 @@ impl ClientBuilder {
         };
         let http = match self.http {
             Some(http) => http,
-            None => http_client(&base).map_err(BuildError::Http)?,
+            None => http_client(&base, &query, self.ca_file.as_deref())?,
         };
         Ok(Api {
             http,
@@ -183,18 +197,30 @@ fn parse(what: &'static str, text: &str) -> Result<Url, BuildError> {
     }
 }
 
-fn http_client(base: &Url) -> Result<reqwest::Client, reqwest::Error> {
-    let builder = reqwest::Client::builder()
+fn http_client(
+    base: &Url,
+    query: &Url,
+    ca_file: Option<&Path>,
+) -> Result<reqwest::Client, BuildError> {
+    // Whichever of the two is `https` needs somebody to trust.
+    let secure = if base.scheme() == "https" {
+        base
+    } else {
+        query
+    };
+    let trust = Trust::towards(secure.as_str(), "the CA file", ca_file)?;
+    let builder = trust
+        .http_client()
         .connect_timeout(Duration::from_secs(3))
         .tcp_nodelay(true);
     // A proxy's loopback is another machine's.
     let loopback = matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    if loopback {
+    let builder = if loopback {
         builder.no_proxy()
     } else {
         builder
-    }
-    .build()
+    };
+    builder.build().map_err(BuildError::Http)
 }
 
 fn bearer(key: &str) -> Result<HeaderValue, BuildError> {

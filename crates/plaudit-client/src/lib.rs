@@ -33,8 +33,9 @@
 //! # }
 //! ```
 //!
-//! HTTPS needs a TLS feature of `reqwest` (`rustls`, for instance) in the
-//! application's own manifest, or a client handed to [`ClientBuilder::http_client`].
+//! HTTPS is believed by this machine's authorities, or by those in
+//! [`ClientBuilder::ca_file`]. A client handed to [`ClientBuilder::http_client`] brings
+//! its own.
 //!
 //! Where next: [`Client`] for applications, [`Api`] and [`Answer`] for the wire.
 

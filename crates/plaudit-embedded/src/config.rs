@@ -120,14 +120,18 @@ impl EngineConfig {
     <number_of_free_entries_in_pool_to_lower_max_size_of_merge>2</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
     <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>2</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
   </merge_tree>
-</clickhouse>
+{handlers}</clickhouse>
 ",
+            handlers = inner(METRICS),
             log = escape(text(&log)?),
             users = escape(text(&users)?),
             memory = self.max_memory_bytes,
         ))
     }
 }
+
+/// What Prometheus reads of any ClickHouse that Plaudit uses, this one too.
+const METRICS: &str = include_str!("../../../deploy/clickhouse/metrics.xml");
 
 /// Enough for the marks of some hundred million rows.
 const MARK_CACHE_BYTES: u64 = 64 << 20;
@@ -155,6 +159,12 @@ const TABLE_ENGINES: [&str; 13] = [
     "Kafka",
     "Merge",
 ];
+
+/// What is within the one element of a file of the server's configuration.
+fn inner(xml: &str) -> &str {
+    let (_, inner) = xml.split_once("<clickhouse>\n").unwrap_or_default();
+    inner.rsplit_once("</clickhouse>").unwrap_or_default().0
+}
 
 fn users_xml() -> String {
     let engines: String = TABLE_ENGINES
@@ -206,6 +216,13 @@ mod tests {
     fn a_directory_with_markup_in_its_name_stays_a_path() {
         let xml = config("/tmp/a&b<c>").server_xml().unwrap();
         assert!(xml.contains("<log>/tmp/a&amp;b&lt;c&gt;/clickhouse.log</log>"));
+    }
+
+    #[test]
+    fn prometheus_has_something_to_read() {
+        let xml = config("/tmp/x").server_xml().unwrap();
+        assert_eq!(xml.matches("<clickhouse>").count(), 1);
+        assert!(xml.contains("<url>/plaudit/metrics</url>"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use plaudit_event::{Limits, UnknownMetrics};
-use plaudit_service::ConnectionsConfig;
+use plaudit_service::{ConnectionsConfig, TlsConfig};
 use serde::{Deserialize, Serialize};
 
 /// The intake (`intake.*`).
@@ -17,6 +17,9 @@ pub struct IntakeConfig {
     /// Where the query service is, such as `http://127.0.0.1:8081`. Reads are
     /// passed on to it; without one they are answered 501.
     pub query_url: Option<String>,
+    /// The authorities in PEM, and no others, by which the certificate of an `https`
+    /// `query_url` is checked; without a file, those of this machine.
+    pub query_ca_file: Option<PathBuf>,
     /// What the links that are given out begin with, such as
     /// `https://feedback.example.com`, where that is not the `Host` of the request.
     pub public_url: Option<String>,
@@ -25,6 +28,8 @@ pub struct IntakeConfig {
     /// as unconfirmed; shorter than the clients' patience (10 s).
     #[serde(with = "humantime_serde")]
     pub http_timeout: Duration,
+    /// TLS of the API.
+    pub tls: TlsConfig,
     /// Bounds on connections.
     pub connections: ConnectionsConfig,
     /// What is more than this is refused.
@@ -78,8 +83,10 @@ impl Default for IntakeConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             query_url: None,
+            query_ca_file: None,
             public_url: None,
             http_timeout: Duration::from_secs(8),
+            tls: TlsConfig::default(),
             connections: ConnectionsConfig::default(),
             limits: LimitsConfig::default(),
         }
@@ -108,6 +115,7 @@ impl IntakeConfig {
     #[must_use]
     pub fn validate(&self) -> Vec<String> {
         let mut problems = self.connections.problems("intake.connections");
+        problems.extend(self.tls.problems("intake.tls"));
         let limits = &self.limits;
         for (key, number) in [
             ("body_bytes", limits.body_bytes),
@@ -135,14 +143,16 @@ impl IntakeConfig {
                     .to_owned(),
             );
         }
-        if self
-            .query_url
-            .as_deref()
-            .is_some_and(|url| !is_query_url(url))
-        {
+        if self.query_url.as_deref().is_some_and(|url| !is_url(url)) {
             problems.push(
-                "intake.query_url: must be http://host:port, with a path or without".to_owned(),
+                "intake.query_url: must be http://host:port or https://host:port, with a path or \
+                 without"
+                    .to_owned(),
             );
+        }
+        let is_https = |url: &String| url.starts_with("https://");
+        if self.query_ca_file.is_some() && !self.query_url.as_ref().is_some_and(is_https) {
+            problems.push("intake.query_ca_file: needs an https:// intake.query_url".to_owned());
         }
         if self.public_url.as_deref().is_some_and(|url| !is_url(url)) {
             problems
@@ -160,12 +170,6 @@ fn is_url(url: &str) -> bool {
     })
 }
 
-fn is_query_url(url: &str) -> bool {
-    url.parse::<http::Uri>().is_ok_and(|uri| {
-        uri.scheme_str() == Some("http") && uri.host().is_some() && uri.query().is_none()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,7 +182,12 @@ mod tests {
     #[test]
     fn every_problem_is_reported_under_its_key() {
         let config = IntakeConfig {
-            query_url: Some("https://example.test".to_owned()),
+            query_url: Some("ftp://example.test".to_owned()),
+            query_ca_file: Some("ca.pem".into()),
+            tls: TlsConfig {
+                key_file: Some("key.pem".into()),
+                ..TlsConfig::default()
+            },
             http_timeout: Duration::ZERO,
             limits: LimitsConfig {
                 events_per_request: 0,
@@ -195,10 +204,12 @@ mod tests {
         assert_eq!(
             keys,
             [
+                "intake.tls.cert_file",
                 "intake.limits.events_per_request",
                 "intake.http_timeout",
                 "intake.limits.buffered_bytes",
                 "intake.query_url",
+                "intake.query_ca_file",
             ]
         );
     }

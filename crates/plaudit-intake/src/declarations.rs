@@ -84,7 +84,7 @@ pub async fn follow<P: Publish>(
             Err(lost) => Some(lost),
         };
         if let Some(lost) = &lost {
-            let error = crate::intake::chain(lost);
+            let error = plaudit_service::chain(lost);
             tracing::warn!(error, "declared metrics stay as they are for now");
         }
         tokio::select! {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use plaudit_dialects::TokenKey;
 use plaudit_event::Declaration;
-use plaudit_service::Keyring;
+use plaudit_service::{Keyring, ServerTls, chain};
+use plaudit_tls::TlsError;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::faults::FaultLog;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::query::QueryService;
 use crate::{IntakeConfig, MetricRegistry, Publish};
 
@@ -25,6 +26,7 @@ pub struct Intake<P> {
     pub(crate) tokens: Option<TokenKey>,
     pub(crate) publish: P,
     pub(crate) query: Option<QueryService>,
+    pub(crate) tls: Option<ServerTls>,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     pub(crate) faults: FaultLog,
@@ -39,6 +41,9 @@ pub enum IntakeError {
     /// The client of the query service cannot be made.
     #[error("make the client of intake.query_url")]
     Query(#[source] reqwest::Error),
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl<P: Publish> Intake<P> {
@@ -55,12 +60,13 @@ impl<P: Publish> Intake<P> {
         let query = config
             .query_url
             .as_deref()
-            .map(QueryService::new)
-            .transpose()
-            .map_err(IntakeError::Query)?;
+            .map(|url| QueryService::new(url, config.query_ca_file.as_deref()))
+            .transpose()?;
+        let tls = config.tls.load("intake.tls", metrics::certificate_expiry)?;
         Ok(Self {
             admission: Admission::new(&config.limits),
             metrics: Metrics::register(),
+            tls,
             faults: FaultLog::default(),
             stopping: CancellationToken::new(),
             config,
@@ -84,13 +90,7 @@ impl<P: Publish> Intake<P> {
     ///
     /// It reads files: call it where blocking for that long is no harm.
     pub fn reload(&self) {
-        match self.keyring.reload() {
-            Ok(keys) => tracing::info!(keys, "read the key file again"),
-            Err(error) => {
-                let error = chain(&error);
-                tracing::error!(error, "the keys stay as they were");
-            }
-        }
+        self.keyring.reload_and_log();
         match self.registry.reload() {
             Ok(metrics) => tracing::info!(metrics, "read the metric registry again"),
             Err(error) => {
@@ -99,11 +99,4 @@ impl<P: Publish> Intake<P> {
             }
         }
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let texts: Vec<_> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
 }

@@ -176,11 +176,15 @@ impl Publish for KafkaPublish {
 
     fn readiness(&self) -> Result<(), NotReady> {
         let health = self.producer.health();
-        match health.fatal {
-            Some(reason) => Err(NotReady(format!("failed for good: {reason}").into())),
-            None if !health.connected => Err(NotReady("no broker is connected".into())),
-            None => Ok(()),
+        if health.is_ready() {
+            Ok(())
+        } else {
+            Err(NotReady(health.reason().into()))
         }
+    }
+
+    async fn failed_for_good(&self) -> NotReady {
+        NotReady(self.producer.failed_for_good().await.to_string().into())
     }
 
     fn queue_len(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Every metric of the intake. All exist from the start, at 0.
+//! Every metric of the intake. All exist from the start, at 0, but the one about TLS.
 
 use ::metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge};
 use ::metrics::{describe_histogram, gauge, histogram};
@@ -15,6 +15,7 @@ const QUEUE: &str = "plaudit_intake_producer_queue_records";
 const CONNECTIONS: &str = "plaudit_intake_connections";
 const REQUESTS_UNDER_WAY: &str = "plaudit_intake_open_requests";
 const BYTES_UNDER_WAY: &str = "plaudit_intake_buffered_bytes";
+const CERTIFICATE_EXPIRY: &str = "plaudit_intake_certificate_expiry_seconds";
 const KAFKA_ERRORS: &str = "plaudit_intake_kafka_errors_total";
 
 /// Handles, looked up once: counting an event takes no lookup by name.
@@ -134,6 +135,16 @@ impl Metrics {
             counter!(KAFKA_ERRORS, "code" => code).absolute(count);
         }
     }
+}
+
+/// For the listener, where it has TLS: without, there is no such metric, since 0 would
+/// be an end long past.
+pub(crate) fn certificate_expiry() -> Gauge {
+    describe_gauge!(
+        CERTIFICATE_EXPIRY,
+        "when the certificate ends that clients are shown, in seconds since 1970"
+    );
+    gauge!(CERTIFICATE_EXPIRY)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]

@@ -50,6 +50,12 @@ pub trait Publish: Send + Sync + 'static {
     /// [`NotReady`] says what is missing. Publishing may be tried all the same.
     fn readiness(&self) -> Result<(), NotReady>;
 
+    /// Ends with the reason when nothing can be made durable any more until the process
+    /// is started anew.
+    fn failed_for_good(&self) -> impl Future<Output = NotReady> + Send {
+        std::future::pending()
+    }
+
     /// Events that were taken and have no end yet.
     fn queue_len(&self) -> usize;
 

@@ -3,6 +3,7 @@
 //!
 //! The query service authenticates: the key goes with the request.
 
+use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,9 +11,12 @@ use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use plaudit_event::{Feedback, Outcome, Receipt};
-use plaudit_service::{ApiError, ErrorCode, RequestId};
+use plaudit_service::{ApiError, ErrorCode, RequestId, chain};
+use plaudit_tls::Trust;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::IntakeError;
 
 /// The query service, by its address.
 #[derive(Debug)]
@@ -91,13 +95,25 @@ fn away() -> ApiError {
     ApiError::unavailable("the query service does not answer", RETRY_AFTER)
 }
 
+/// The same, and in the log why; without the address, which may hold a password.
+fn unanswered(error: reqwest::Error) -> ApiError {
+    let error = chain(&error.without_url());
+    tracing::debug!(error, "the query service does not answer");
+    away()
+}
+
 impl QueryService {
-    pub(crate) fn new(url: &str) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+    /// `ca_file` is whom an `https` service is believed by, if not this machine's
+    /// authorities.
+    pub(crate) fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, IntakeError> {
+        let trust = Trust::towards(url, "intake.query_ca_file", ca_file)?;
+        let client = trust
+            .http_client()
             .connect_timeout(CONNECT)
             // A redirect is the client's to follow.
             .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+            .build()
+            .map_err(IntakeError::Query)?;
         Ok(Self {
             client,
             base: url.trim_end_matches('/').to_owned(),
@@ -124,7 +140,7 @@ impl QueryService {
             .timeout(READ)
             .send()
             .await
-            .map_err(|_| away())?;
+            .map_err(unanswered)?;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = answer.status();
         *response.headers_mut() = kept(answer.headers(), &RESPONSE_HEADERS);
@@ -147,9 +163,8 @@ impl QueryService {
             .ask(headers, receipts, timeout)
             .await
             .unwrap_or_else(|error| {
-                // Without the address, which may hold a password.
-                let error = error.without_url();
-                tracing::debug!(%error, "cannot ask the query service for receipts");
+                let error = chain(&error.without_url());
+                tracing::debug!(error, "cannot ask the query service for receipts");
                 Reply { items: Vec::new() }
             });
         let states = reply.items.iter().map(|item| {
@@ -180,7 +195,7 @@ impl QueryService {
             }
             let asked = self.client.get(format!("{}/v1/given-out/{id}", self.base));
             let asked = asked.headers(kept(headers, &REQUEST_HEADERS)).timeout(READ);
-            let answer = asked.send().await.map_err(|_| away())?;
+            let answer = asked.send().await.map_err(unanswered)?;
             match answer.status() {
                 StatusCode::OK => {
                     let body = answer.bytes().await.map_err(|_| away())?;

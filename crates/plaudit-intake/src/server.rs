@@ -11,7 +11,7 @@ use plaudit_service::{HttpServer, KeyFileError, Readiness};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::publish::Unflushed;
+use crate::publish::{NotReady, Unflushed};
 use crate::{Intake, Publish, router};
 
 /// What an intake with this publisher waits for before it is ready.
@@ -31,6 +31,9 @@ pub enum ServeError {
     /// The address is not one to be open on.
     #[error(transparent)]
     Open(#[from] KeyFileError),
+    /// Nothing can be made durable any more until the process is started anew.
+    #[error("the publisher has failed for good")]
+    Failed(#[source] NotReady),
     /// Events had no end at shutdown; they may land still.
     #[error("flush the publisher")]
     Flush(#[source] Unflushed),
@@ -39,7 +42,7 @@ pub enum ServeError {
 /// How often the publisher is asked for its queue and its readiness.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Serves until `stop`, then drains: readiness turns false, the listener closes,
+/// Serves until `stop`, or until the publisher has failed for good, then drains: readiness turns false, the listener closes,
 /// requests under way are answered, and the publisher is flushed.
 ///
 /// # Errors
@@ -59,13 +62,15 @@ pub async fn run<P: Publish>(
 
     let connections = &intake.config.connections;
     let open = intake.metrics.connections();
-    let mut server = HttpServer::new(router(Arc::clone(&intake)), connections, open);
-    tokio::select! {
+    let mut server = HttpServer::new(router(Arc::clone(&intake)), connections, open)
+        .with_tls(intake.tls.clone());
+    let failed = tokio::select! {
         biased;
-        () = stop => {}
-        () = server.accept(&listener) => {}
-        () = watch(&intake, &readiness) => {}
-    }
+        () = stop => None,
+        () = server.accept(&listener) => None,
+        () = watch(&intake, &readiness) => None,
+        reason = intake.publish.failed_for_good() => Some(reason),
+    };
 
     // Before the listener closes, so that nobody is sent here to find it closed.
     readiness.block(LISTENING, "stopping");
@@ -77,7 +82,8 @@ pub async fn run<P: Publish>(
     // No handler runs now: nothing can be added behind it.
     let flushed = intake.publish.flush(intake.config.http_timeout).await;
     measure(&intake);
-    flushed.map_err(ServeError::Flush)
+    flushed.map_err(ServeError::Flush)?;
+    failed.map_or(Ok(()), |reason| Err(ServeError::Failed(reason)))
 }
 
 /// Keeps readiness and metrics at what the publisher says. Ends never.

@@ -310,10 +310,14 @@ impl Admin {
             .request_timeout(Some(timeout))
             .operation_timeout(Some(timeout));
         let results = self.client.create_topics(&topics, &options).await;
-        let results = results.map_err(|error| match error {
-            Native::AdminOp(code) => KafkaError::request_code(REQUEST, code),
-            other => KafkaError::request(REQUEST, &other),
-        })?;
+        let results = match results {
+            Ok(results) => results,
+            Err(Native::AdminOp(code)) => {
+                let error = KafkaError::request_code(REQUEST, code);
+                return Err(self.explained(error).await);
+            }
+            Err(other) => return Err(KafkaError::request(REQUEST, &other)),
+        };
         let code = |result: Result<String, (String, RDKafkaErrorCode)>| {
             result.map_or_else(|(_, code)| code, |_| RDKafkaErrorCode::NoError)
         };
@@ -364,7 +368,7 @@ impl Admin {
     ) -> Result<Vec<(i32, bool)>, KafkaError> {
         const REQUEST: &str = "ask for a topic's partitions";
         let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
-        blocking(REQUEST, move || {
+        let found = blocking(REQUEST, move || {
             let metadata = client
                 .inner()
                 .fetch_metadata(Some(&topic), timeout)
@@ -385,8 +389,25 @@ impl Admin {
                         Ok(found)
                     }
                 })
-        })
-        .await
+        });
+        match found.await {
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.explained(error).await),
+        }
+    }
+
+    /// Says why nobody answered, where another attempt to connect tells: librdkafka says
+    /// it to who polls a client, and nobody polls this one.
+    async fn explained(&self, error: KafkaError) -> KafkaError {
+        let KafkaError::Unreachable { request } = error else {
+            return error;
+        };
+        let config = self.config.clone();
+        let tried = blocking(request, move || reader::failure_to_connect(&config));
+        match tried.await {
+            Ok(Some(reason)) => KafkaError::NotConnected { request, reason },
+            Ok(None) | Err(_) => error,
+        }
     }
 }
 

@@ -48,6 +48,14 @@ pub enum KafkaError {
         /// What was asked, as verb and object.
         request: &'static str,
     },
+    /// A request to the cluster was not answered in time, as no broker is connected.
+    #[error("{request}: no answer from Kafka in time; the last connection failed: {reason}")]
+    NotConnected {
+        /// What was asked, as verb and object.
+        request: &'static str,
+        /// librdkafka's words: a certificate, a password, an address.
+        reason: String,
+    },
     /// The cluster refused a request.
     #[error("{request}: {reason}")]
     Refused {

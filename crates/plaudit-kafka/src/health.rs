@@ -22,6 +22,9 @@ pub struct Health {
     pub connected: bool,
     /// Why this client can do nothing any more; it has to be made anew.
     pub fatal: Option<Arc<str>>,
+    /// Why the last attempt to connect failed, in librdkafka's words, while no broker is
+    /// connected: a certificate, a password, an address.
+    pub last_failure: Option<Arc<str>>,
 }
 
 impl Health {
@@ -29,6 +32,16 @@ impl Health {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.connected && self.fatal.is_none()
+    }
+
+    /// What is in the way, for people.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match (&self.fatal, &self.last_failure) {
+            (Some(reason), _) => format!("failed for good: {reason}"),
+            (None, Some(reason)) => format!("no broker is connected: {reason}"),
+            (None, None) => "no broker is connected".to_owned(),
+        }
     }
 }
 
@@ -40,6 +53,9 @@ pub(crate) struct Tracker {
     /// When a warning of a facility was last passed on.
     warned: Mutex<HashMap<String, Instant>>,
 }
+
+/// The facility of a connection that could not be made, or broke.
+const CONNECTION_FAILED: &str = "FAIL";
 
 /// librdkafka repeats itself: a warning a minute for each of its facilities will do.
 const WARN_AGAIN: Duration = Duration::from_secs(60);
@@ -65,6 +81,8 @@ impl Tracker {
     pub(crate) fn error(&self, error: &Native, reason: &str) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Fatal) => self.set_fatal(reason),
+            // Of a token that cannot be had nothing is in the log.
+            Some(RDKafkaErrorCode::Authentication) => self.set_failure(reason),
             // Connections that fail, which the log has too; a consumer's poll hands
             // the others to its caller.
             _ => tracing::debug!(kafka.client = self.client, %error, "kafka client error"),
@@ -83,6 +101,9 @@ impl Tracker {
 
     pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let client = self.client;
+        if facility == CONNECTION_FAILED {
+            self.set_failure(message);
+        }
         // librdkafka's errors are a lost connection or the like, which it mends.
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -114,6 +135,9 @@ impl Tracker {
 
     fn set_connected(&self, connected: bool) {
         let changed = self.health.send_if_modified(|health| {
+            if connected {
+                health.last_failure = None;
+            }
             std::mem::replace(&mut health.connected, connected) != connected
         });
         if changed && connected {
@@ -121,6 +145,20 @@ impl Tracker {
         } else if changed {
             tracing::warn!(kafka.client = self.client, "kafka unreachable");
         }
+    }
+
+    /// Tells nobody: it is for who asks.
+    fn set_failure(&self, message: &str) {
+        // `[thrd:…]: ` is whose thread it was.
+        let reason = message
+            .split_once("]: ")
+            .map_or(message, |(_, reason)| reason);
+        self.health.send_if_modified(|health| {
+            if !health.connected {
+                health.last_failure = Some(reason.into());
+            }
+            false
+        });
     }
 
     fn set_fatal(&self, reason: &str) {
@@ -179,6 +217,21 @@ mod tests {
             "0/2 brokers are down",
         );
         assert!(tracker.health().is_ready());
+    }
+
+    #[test]
+    fn why_no_broker_is_connected_is_known_until_one_is() {
+        let tracker = Tracker::new("test");
+        assert_eq!(tracker.health().reason(), "no broker is connected");
+        let said = "[thrd:ssl://h:1/bootstrap]: ssl://h:1/bootstrap: SSL handshake failed";
+        tracker.log(RDKafkaLogLevel::Error, "FAIL", said);
+        assert_eq!(
+            tracker.health().reason(),
+            "no broker is connected: ssl://h:1/bootstrap: SSL handshake failed"
+        );
+        tracker.statistics(&statistics(&[("learned", "UP")]));
+        tracker.log(RDKafkaLogLevel::Error, "FAIL", said);
+        assert_eq!(tracker.health().last_failure, None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -236,6 +236,21 @@ impl ConfirmingProducer {
         self.shared.producer.context().tracker.health()
     }
 
+    /// Ends with the reason when this producer has failed for good. It has to be made
+    /// anew then; nothing that it confirmed is lost.
+    pub async fn failed_for_good(&self) -> Arc<str> {
+        let mut health = self.watch_health();
+        loop {
+            if let Some(reason) = &health.borrow_and_update().fatal {
+                return Arc::clone(reason);
+            }
+            if health.changed().await.is_err() {
+                // Closed: it fails no more.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Follows [`health`](Self::health); a fatal producer never recovers.
     #[must_use]
     pub fn watch_health(&self) -> watch::Receiver<Health> {

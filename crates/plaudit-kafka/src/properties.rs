@@ -137,12 +137,17 @@ fn canonical(key: &str) -> String {
 }
 
 fn is_secret(key: &str) -> bool {
+    // Where something is, is none.
+    if key.ends_with(".location") || key.ends_with(".url") {
+        return false;
+    }
     [
         "password",
         "secret",
         "pem",
         "key",
         "oauthbearer.config",
+        "passphrase",
         "token",
         "jaas",
     ]
@@ -187,15 +192,31 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_shown() {
-        let properties: Properties = [("sasl.password", "hunter2"), ("linger.ms", "3")]
-            .into_iter()
-            .collect();
-        let shown = format!("{properties:?}");
-        assert!(
-            shown.contains("***") && !shown.contains("hunter2"),
-            "{shown}"
-        );
-        assert_eq!(properties.get("linger.ms"), Some("3"));
+    fn p7_secrets_are_not_shown_and_where_they_are_is() {
+        let secret = [
+            "sasl.password",
+            "ssl.key.password",
+            "ssl.key.pem",
+            "ssl.keystore.password",
+            "sasl.oauthbearer.client.credentials.client.secret",
+            "sasl.oauthbearer.assertion.private.key.passphrase",
+            "sasl.oauthbearer.assertion.private.key.pem",
+            "sasl.oauthbearer.config",
+        ];
+        for key in secret {
+            let properties: Properties = [(key, "hunter2")].into_iter().collect();
+            let shown = format!("{properties:?}{}", toml::to_string(&properties).unwrap());
+            assert!(!shown.contains("hunter2"), "{shown}");
+            assert_eq!(shown.matches("***").count(), 2, "{shown}");
+        }
+        let plain = [
+            "ssl.ca.location",
+            "ssl.key.location",
+            "sasl.oauthbearer.token.endpoint.url",
+            "linger.ms",
+        ];
+        let properties: Properties = plain.map(|key| (key, "seen")).into_iter().collect();
+        assert!(!format!("{properties:?}").contains("***"));
+        assert_eq!(properties.get("linger.ms"), Some("seen"));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as Native;
+use tokio::time::Instant;
 
 use crate::config::KafkaConfig;
 use crate::consumer::{ConsumeError, Context, with_offsets};
@@ -15,6 +16,10 @@ use crate::error::KafkaError;
 use crate::health::Health;
 use crate::message::Message;
 use crate::settings::{Role, client_config};
+
+/// How long one attempt to connect is followed, and how often it is looked at.
+const ATTEMPT: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Reads partitions of one topic. Lives on one thread.
 pub struct TopicReader {
@@ -75,6 +80,20 @@ impl TopicReader {
 impl std::fmt::Debug for TopicReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TopicReader").finish_non_exhaustive()
+    }
+}
+
+/// Why no broker can be connected to, if that is so. Blocks.
+pub(crate) fn failure_to_connect(config: &KafkaConfig) -> Result<Option<String>, KafkaError> {
+    let client = client(config, Role::Reader, &config.topic)?;
+    let end = Instant::now() + ATTEMPT;
+    loop {
+        // What it hands out is not for this client; what it says meanwhile is.
+        drop(client.poll(LOOK));
+        let health = client.context().tracker().health();
+        if health.connected || health.last_failure.is_some() || Instant::now() >= end {
+            return Ok(health.last_failure.map(|reason| reason.to_string()));
+        }
     }
 }
 

@@ -195,6 +195,8 @@ const COMMON: &[(&str, &str)] = &[
     ("reconnect.backoff.ms", "50"),
     ("reconnect.backoff.max.ms", "1000"),
     ("socket.keepalive.enable", "true"),
+    // The OpenSSL that is built in looks where no distribution has certificates.
+    ("ssl.ca.location", "probe"),
     // A broker closes idle connections as a matter of course.
     ("log.connection.close", "false"),
 ];
@@ -313,6 +315,8 @@ pub(crate) fn client_config(config: &KafkaConfig, role: Role) -> Result<ClientCo
         Role::DeadLetterProducer => {
             set_all(&mut client, PRODUCER);
             client.set("message.max.bytes", DEAD_MAX_MESSAGE_BYTES.to_string());
+            // They are few, and the broker says of each whether it is too large.
+            client.set("batch.num.messages", "1");
         }
         Role::SingleProducer => {
             set_all(&mut client, PRODUCER);
@@ -340,6 +344,10 @@ pub(crate) fn client_config(config: &KafkaConfig, role: Role) -> Result<ClientCo
         }
         Role::Admin => {}
     }
+    if config.properties.get("https.ca.pem").is_none() {
+        // The same for who gives out tokens; with the other it is refused.
+        client.set("https.ca.location", "probe");
+    }
     for (key, value) in config.properties.iter() {
         check(key, value)?;
         // A repeated one is set already, as this kind of client needs it.
@@ -363,8 +371,11 @@ fn concerns(role: Role, key: &str) -> bool {
         Role::SingleProducer => {
             !CONSUMER_ONLY.contains(&key) && SINGLE.iter().all(|(ours, _)| *ours != key)
         }
-        // Its limit for a record is not the intake's.
-        Role::DeadLetterProducer => !CONSUMER_ONLY.contains(&key) && key != "message.max.bytes",
+        // Its limit for a record is not the intake's, and neither are its batches.
+        Role::DeadLetterProducer => {
+            !CONSUMER_ONLY.contains(&key)
+                && !["message.max.bytes", "batch.num.messages"].contains(&key)
+        }
         Role::Consumer => !PRODUCER_ONLY.contains(&key),
         Role::Reader => !PRODUCER_ONLY.contains(&key) && !MEMBERSHIP.contains(&key),
         Role::Admin => !PRODUCER_ONLY.contains(&key) && !CONSUMER_ONLY.contains(&key),

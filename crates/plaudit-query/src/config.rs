@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use plaudit_service::ConnectionsConfig;
+use plaudit_service::{ConnectionsConfig, TlsConfig};
 use serde::{Deserialize, Serialize};
 
 /// The query service.
@@ -24,6 +24,8 @@ pub struct QueryConfig {
     /// Reads at one time; one more is answered with 503 at once. Waiting for
     /// receipts does not count.
     pub max_concurrent: usize,
+    /// TLS of the API.
+    pub tls: TlsConfig,
     /// Bounds on connections.
     pub connections: ConnectionsConfig,
     /// Receipts.
@@ -56,6 +58,7 @@ impl Default for QueryConfig {
             max_limit: 1000,
             timeout: Duration::from_secs(10),
             max_concurrent: 64,
+            tls: TlsConfig::default(),
             connections: ConnectionsConfig::default(),
             receipts: ReceiptsConfig::default(),
         }
@@ -111,6 +114,7 @@ impl QueryConfig {
         let problems = checks.into_iter().filter(|(wrong, _)| *wrong);
         problems
             .map(|(_, problem)| problem.to_owned())
+            .chain(self.tls.problems("query.tls"))
             .chain(self.connections.problems("query.connections"))
             .collect()
     }

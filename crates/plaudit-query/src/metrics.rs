@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Gauge, Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 
 use crate::Route;
 
@@ -11,6 +11,7 @@ const SECONDS: &str = "plaudit_query_seconds";
 const WAITING: &str = "plaudit_query_waiting_requests";
 
 const CONNECTIONS: &str = "plaudit_query_connections";
+const CERTIFICATE_EXPIRY: &str = "plaudit_query_certificate_expiry_seconds";
 
 /// Says what each metric means; once, at the start.
 pub(crate) fn describe() {
@@ -35,8 +36,18 @@ pub(crate) fn describe() {
 }
 
 /// For the server, which counts them.
-pub(crate) fn connections() -> metrics::Gauge {
-    metrics::gauge!(CONNECTIONS)
+pub(crate) fn connections() -> Gauge {
+    gauge!(CONNECTIONS)
+}
+
+/// For the listener, where it has TLS: without, there is no such metric, since 0 would
+/// be an end long past.
+pub(crate) fn certificate_expiry() -> Gauge {
+    describe_gauge!(
+        CERTIFICATE_EXPIRY,
+        "When the certificate ends that clients are shown, in seconds since 1970."
+    );
+    gauge!(CERTIFICATE_EXPIRY)
 }
 
 /// One request was answered; `outcome` is `ok` or an error's code.

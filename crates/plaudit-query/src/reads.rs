@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use plaudit_service::{ApiError, ErrorCode, Principal};
-use plaudit_store::read::{Filter, Page, Position};
+use plaudit_store::read::{Page, Position};
 use uuid::Uuid;
 
 use crate::cursor;
@@ -70,15 +70,10 @@ pub(crate) async fn trace(
     let Paging { limit, after } = params.paging(&app.config, app.config.max_limit)?;
     params.finish()?;
     let trace_id = segment("trace_id", trace_id)?;
-    let filter = Filter {
-        trace_id: Some(trace_id.clone()),
-        ..Filter::default()
-    };
-    let (page, metrics) = tokio::try_join!(
-        app.reader.list(&principal.project, &filter, after, limit),
-        app.reader.trace_metrics(&principal.project, &trace_id),
-    )
-    .map_err(failed)?;
+    let read = app
+        .reader
+        .trace(&principal.project, &trace_id, after, limit);
+    let (page, metrics) = read.await.map_err(failed)?;
     let view = TraceView {
         trace_id: &trace_id,
         page: page_view(&page),

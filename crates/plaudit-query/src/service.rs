@@ -7,9 +7,12 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use plaudit_service::{ApiError, HttpServer, KeyFileError, Keyring, Readiness, Scope, request_id};
+use plaudit_service::{
+    ApiError, HttpServer, KeyFileError, Keyring, Readiness, Scope, chain, request_id,
+};
 use plaudit_store::Store;
 use plaudit_store::read::Reader;
+use plaudit_tls::TlsError;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::Instant;
@@ -41,6 +44,9 @@ pub enum ServeError {
     /// It would be open to the network.
     #[error("cannot listen there")]
     Open(#[source] KeyFileError),
+    /// Its certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// What handlers share.
@@ -68,7 +74,8 @@ impl Deps {
 /// that wait for receipts are answered with what is known, the others finish.
 ///
 /// # Errors
-/// [`ServeError`] when the listener has no address, or is not loopback in open mode.
+/// [`ServeError`] when the listener has no address, is not loopback in open mode, or has
+/// a certificate that cannot be used.
 pub async fn run(
     listener: TcpListener,
     deps: Deps,
@@ -79,6 +86,10 @@ pub async fn run(
         .check_listener(address)
         .map_err(ServeError::Open)?;
     metrics::describe();
+    let tls = deps
+        .config
+        .tls
+        .load("query.tls", metrics::certificate_expiry)?;
 
     let reader = Reader::new(deps.store, deps.config.timeout);
     let (ledger, watcher) = watch::new(reader.clone(), &deps.config.receipts);
@@ -92,7 +103,8 @@ pub async fn run(
     let readiness = deps.readiness;
     let patience = app.config.timeout;
     let connections = app.config.connections.clone();
-    let mut server = HttpServer::new(router(app), &connections, metrics::connections());
+    let mut server =
+        HttpServer::new(router(app), &connections, metrics::connections()).with_tls(tls);
     tracing::info!(%address, "serving the query API");
     let serving = async {
         tokio::select! {
@@ -211,16 +223,4 @@ async fn probe(reader: &Reader, readiness: &Readiness, stop: &CancellationToken)
             reason.as_deref().unwrap_or_default(),
         );
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

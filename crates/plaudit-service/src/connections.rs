@@ -6,11 +6,13 @@
 //!
 //! Invariant (promise **P5**): whatever clients do, a connection holds no more than
 //! [`ConnectionsConfig::header_bytes`] in either direction beside what its request
-//! was granted, and there are no more than [`ConnectionsConfig::max`] of them.
+//! was granted, and there are no more than [`ConnectionsConfig::max`] of them. With TLS
+//! it is twice that, and a record (16 KiB) on its way in.
 
 mod config;
 mod inbound;
 mod socket;
+mod tls;
 
 use std::convert::Infallible;
 use std::io;
@@ -32,11 +34,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_util::either::Either;
+use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 
 pub use config::ConnectionsConfig;
 use inbound::{Inbound, Watched};
 use socket::Socket;
+use tls::Stream;
+pub use tls::{ServerTls, TlsConfig};
 
 use crate::{ApiError, RequestId};
 
@@ -44,9 +50,12 @@ use crate::{ApiError, RequestId};
 pub struct HttpServer<S> {
     http: http1::Builder,
     routes: S,
-    write_timeout: Duration,
+    bounds: ConnectionsConfig,
+    tls: Option<ServerTls>,
     tasks: JoinSet<()>,
     graceful: GracefulShutdown,
+    /// Ends handshakes: nobody has asked anything yet.
+    draining: CancellationToken,
     places: Arc<Semaphore>,
     /// Beyond the places: to be told that there is none.
     doorstep: Arc<Semaphore>,
@@ -83,9 +92,11 @@ where
         Self {
             http,
             routes,
-            write_timeout: config.write_timeout,
+            bounds: config.clone(),
+            tls: None,
             tasks: JoinSet::new(),
             graceful: GracefulShutdown::new(),
+            draining: CancellationToken::new(),
             places: Arc::new(Semaphore::new(max)),
             doorstep: Arc::new(Semaphore::new(TURNED_AWAY)),
             max,
@@ -93,8 +104,25 @@ where
         }
     }
 
-    /// Accepts for ever. Cancel safe: a connection that was accepted is served.
+    /// The same with TLS, if there is any.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<ServerTls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Accepts for ever, with whatever certificate is the newest. Cancel safe: a
+    /// connection that was accepted is served.
     pub async fn accept(&mut self, listener: &TcpListener) {
+        match self.tls.clone() {
+            None => self.take_all(listener).await,
+            Some(tls) => tokio::select! {
+                () = self.take_all(listener) => {}
+                () = tls.follow() => {}
+            },
+        }
+    }
+
+    async fn take_all(&mut self, listener: &TcpListener) {
         let mut is_failing = false;
         loop {
             self.count();
@@ -126,6 +154,7 @@ where
     /// Lets each connection finish its request, and says in the answer that it was
     /// the last one; after `patience` they are cut.
     pub async fn drain(mut self, patience: Duration) {
+        self.draining.cancel();
         if timeout(patience, self.graceful.shutdown()).await.is_err() {
             tracing::warn!(
                 connections = self.tasks.len(),
@@ -144,8 +173,7 @@ where
             tracing::debug!(%error, "cannot send small answers at once");
         }
         let inbound = Arc::<Inbound>::default();
-        let socket = Socket::new(stream, self.write_timeout, Arc::clone(&inbound));
-        let socket = TokioIo::new(socket);
+        let socket = Socket::new(stream, self.bounds.write_timeout, Arc::clone(&inbound));
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             self.serve(socket, inbound, place);
         } else if let Ok(place) = Arc::clone(&self.doorstep).try_acquire_owned() {
@@ -153,12 +181,7 @@ where
         }
     }
 
-    fn serve(
-        &mut self,
-        socket: TokioIo<Socket>,
-        inbound: Arc<Inbound>,
-        place: OwnedSemaphorePermit,
-    ) {
+    fn serve(&mut self, socket: Socket, inbound: Arc<Inbound>, place: OwnedSemaphorePermit) {
         let routes = self.routes.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let inbound = Arc::clone(&inbound);
@@ -171,30 +194,56 @@ where
                 answer
             })
         });
-        let connection = self.http.serve_connection(socket, service);
-        let connection = self.graceful.watch(connection);
+        let (http, watcher) = (self.http.clone(), self.graceful.watcher());
+        let opened = self.open(socket);
         self.tasks.spawn(async move {
-            // A client that goes away or sends no HTTP is no business of ours.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
+            if let Some(stream) = opened.await {
+                let connection = http.serve_connection(TokioIo::new(stream), service);
+                // A client that goes away or sends no HTTP is no business of ours.
+                if let Err(error) = watcher.watch(connection).await {
+                    tracing::debug!(%error, "connection ended");
+                }
             }
             drop(place);
         });
     }
 
     /// Answers one request, whatever it is, with 503.
-    fn turn_away(&mut self, socket: TokioIo<Socket>, place: OwnedSemaphorePermit) {
-        let mut http = self.http.clone();
+    fn turn_away(&mut self, socket: Socket, place: OwnedSemaphorePermit) {
+        let (mut http, watcher) = (self.http.clone(), self.graceful.watcher());
         http.keep_alive(false);
-        let connection = http.serve_connection(socket, service_fn(refuse));
-        let connection = self.graceful.watch(connection);
+        let opened = self.open(socket);
         self.tasks.spawn(async move {
-            // Whether the client hears it is its own affair.
-            if timeout(TURNING_AWAY, connection).await.is_err() {
+            let answered = async {
+                if let Some(stream) = opened.await {
+                    let connection =
+                        http.serve_connection(TokioIo::new(stream), service_fn(refuse));
+                    // Whether the client hears it is its own affair.
+                    if let Err(error) = watcher.watch(connection).await {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                }
+            };
+            if timeout(TURNING_AWAY, answered).await.is_err() {
                 tracing::debug!("a client that had no place said nothing");
             }
             drop(place);
         });
+    }
+
+    /// The connection as requests come on it; `None` when there will be none.
+    fn open(&self, socket: Socket) -> impl Future<Output = Option<Stream>> + Send + use<S> {
+        let tls = self.tls.clone();
+        let tls = tls.map(|tls| (tls, self.bounds.clone(), self.draining.clone()));
+        async move {
+            match tls {
+                None => Some(Either::Left(socket)),
+                Some((tls, bounds, draining)) => {
+                    let opened = tls.open(socket, &bounds);
+                    draining.run_until_cancelled(opened).await.flatten()
+                }
+            }
+        }
     }
 
     fn count(&self) {

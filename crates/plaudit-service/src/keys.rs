@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{ApiError, ErrorCode, Secret};
+use crate::{ApiError, ErrorCode, Secret, chain};
 
 mod file;
 
@@ -262,6 +262,17 @@ impl Keyring {
         let count = keys.len();
         self.keys.store(Arc::new(keys));
         Ok(count)
+    }
+
+    /// The same for SIGHUP: the log says what came of it.
+    pub fn reload_and_log(&self) {
+        match self.reload() {
+            Ok(keys) => tracing::info!(keys, "read the key file again"),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(error, "the keys stay as they were");
+            }
+        }
     }
 
     /// The secret that signs tokens (`auth.token_secret`).

@@ -12,13 +12,13 @@ mod observe;
 mod secret;
 mod tasks;
 
-pub use connections::{ConnectionsConfig, HttpServer};
+pub use connections::{ConnectionsConfig, HttpServer, ServerTls, TlsConfig};
 pub use error::{ApiError, ErrorCode, RequestId, request_id};
 pub use keys::{
     AuthConfig, AuthError, AuthMode, KeyEntry, KeyFileError, KeyHash, Keyring, NewKey, Principal,
     Scope, Scopes, UnknownScope,
 };
-pub use logging::{LogFormat, init as init_logging};
+pub use logging::{LogFormat, chain, init as init_logging};
 pub use observe::{MetricsHandle, ObserveConfig, ObserveError, Readiness, install_metrics, serve};
 pub use secret::Secret;
 pub use tasks::{BoxError, TaskError, Tasks, stop_signal};

@@ -16,6 +16,14 @@ pub enum LogFormat {
     Text,
 }
 
+/// An error and its causes in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<_> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
+}
+
 /// Sends logs to standard error, at `RUST_LOG` or at `info`.
 ///
 /// # Panics

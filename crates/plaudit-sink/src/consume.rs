@@ -35,6 +35,9 @@ pub enum SinkError {
     /// Kafka ended the consumer.
     #[error("cannot read the topic")]
     Consume(#[source] ConsumeError),
+    /// No dead letter can be written any more.
+    #[error("the producer of dead letters has failed for good: {0}")]
+    Producer(Arc<str>),
     /// Retention overtook the sink: records are gone.
     #[error(
         "records left the log before they were stored ({0}): set `sink.on_expired` to `skip` to go \
@@ -86,6 +89,9 @@ pub(crate) struct Work {
 /// How long a full sink waits before it pauses: pausing makes Kafka's client
 /// throw away what it has fetched, so it is for standstill, not for bursts.
 const BEFORE_PAUSE: Duration = Duration::from_secs(1);
+/// Batches that have ended and wait for one before them, and those under way (**P5**).
+/// What they hold is read again after a crash.
+const MOST_OPEN: usize = 64;
 /// The longest poll: bounds how late an ended batch or a stop signal is seen.
 const POLL: Duration = Duration::from_millis(20);
 /// Between two commits. What is not committed is read again after a crash.
@@ -237,7 +243,7 @@ impl Work {
     }
 
     fn has_room(&self) -> bool {
-        self.under_way.len() < self.steps.config.max_in_flight
+        self.under_way.len() < self.steps.config.max_in_flight && self.offsets.open() < MOST_OPEN
     }
 
     /// Sends the open batch on its way through the steps.
@@ -335,7 +341,7 @@ impl Work {
         self.next_report = Instant::now() + SECOND;
         let health = consumer.health();
         self.readiness
-            .set("kafka", health.is_ready(), "no broker answers");
+            .set("kafka", health.is_ready(), &health.reason());
         if self.paused
             && let Err(error) = consumer.refresh_lag(REFRESH)
         {

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plaudit_kafka::{ConfirmingProducer, Delivery, Record};
+use plaudit_kafka::{ConfirmingProducer, Delivery, Reason, Record};
+use plaudit_service::Readiness;
 
 use crate::batch::Position;
 use crate::steps::now_millis;
@@ -25,6 +26,9 @@ pub mod header {
     pub const OFFSET: &str = "plaudit-dead-offset";
     /// When it was given up, in milliseconds since 1970.
     pub const TIME: &str = "plaudit-dead-time";
+    /// There where the broker takes no letter with the record's value in it, and says how
+    /// many bytes that had. The record is in its own topic, as long as that keeps it.
+    pub const VALUE_BYTES: &str = "plaudit-dead-value-bytes";
 }
 
 /// A record on its way to the dead-letter topic: its own key and bytes.
@@ -47,10 +51,15 @@ pub(crate) enum DeadLetters {
         original: Arc<str>,
         /// The dead-letter topic.
         topic: String,
+        /// Told while letters are not confirmed.
+        readiness: Readiness,
     },
     /// Nowhere: the sender is still there, and is told.
     Sender,
 }
+
+/// The condition of readiness that letters which cannot be written stand for.
+const CONDITION: &str = "dead_letters";
 
 /// How long one round of confirmations may take: beyond Kafka's own timeout.
 const ROUND: Duration = Duration::from_secs(10);
@@ -71,54 +80,95 @@ impl DeadLetters {
             producer,
             original,
             topic,
+            readiness,
         } = self
         else {
             return;
         };
         for round in letters.chunks(LETTERS_A_ROUND) {
-            let mut left: Vec<&DeadLetter> = round.iter().collect();
+            let mut left: Vec<Sent<'_>> = round.iter().map(Sent::whole).collect();
             loop {
-                left = send(producer, original, topic, &left).await;
+                let too_large = send(producer, original, topic, &mut left).await;
                 if left.is_empty() {
                     break;
+                }
+                if too_large {
+                    continue;
                 }
                 tracing::warn!(
                     records = left.len(),
                     "dead letters are not confirmed: trying again"
                 );
+                readiness.block(CONDITION, "dead letters are not confirmed");
                 tokio::time::sleep(waits.next().unwrap_or(ROUND)).await;
             }
+            readiness.clear(CONDITION);
+        }
+    }
+
+    /// Ends with the reason when no letter can be written any more.
+    pub(crate) async fn failed_for_good(&self) -> Arc<str> {
+        match self {
+            Self::Topic { producer, .. } => producer.failed_for_good().await,
+            Self::Sender => std::future::pending().await,
         }
     }
 }
 
-/// Sends letters once; returns those that were not confirmed.
-async fn send<'l>(
+/// A letter, with the record's value or without.
+#[derive(Clone, Copy)]
+struct Sent<'l> {
+    letter: &'l DeadLetter,
+    has_value: bool,
+}
+
+impl<'l> Sent<'l> {
+    fn whole(letter: &'l DeadLetter) -> Self {
+        Self {
+            letter,
+            has_value: true,
+        }
+    }
+}
+
+/// Sends letters once and leaves those that were not confirmed, of them without their
+/// value those that are too large for the broker. Whether there were any.
+async fn send(
     producer: &ConfirmingProducer,
     original: &str,
     topic: &str,
-    letters: &[&'l DeadLetter],
-) -> Vec<&'l DeadLetter> {
-    let headers: Vec<Headers> = letters.iter().map(|letter| Headers::of(letter)).collect();
+    letters: &mut Vec<Sent<'_>>,
+) -> bool {
+    let headers: Vec<Headers> = letters.iter().map(Headers::of).collect();
     let named: Vec<_> = headers
         .iter()
         .map(|headers| headers.named(original))
         .collect();
-    let records = letters.iter().zip(&named).map(|(letter, headers)| Record {
-        key: Some(&letter.key),
-        payload: Some(&letter.payload),
+    let records = letters.iter().zip(&named).map(|(sent, headers)| Record {
+        key: Some(&sent.letter.key),
+        payload: sent.has_value.then_some(&sent.letter.payload),
         headers,
         // Now: retention counts from here, not from when the event came.
         timestamp_ms: 0,
     });
     let pending = producer.send_all(topic, records);
-    let deliveries = pending.wait(ROUND).await;
-    letters
-        .iter()
-        .zip(deliveries)
-        .filter(|(_, delivery)| !matches!(delivery, Delivery::Confirmed { .. }))
-        .map(|(letter, _)| *letter)
-        .collect()
+    let mut deliveries = pending.wait(ROUND).await.into_iter();
+    let mut too_large = false;
+    letters.retain_mut(|sent| match deliveries.next() {
+        Some(Delivery::Confirmed { .. }) => false,
+        Some(Delivery::Refused(Reason::TooLarge)) if sent.has_value => {
+            tracing::warn!(
+                kafka.partition = sent.letter.position.partition,
+                kafka.offset = sent.letter.position.offset,
+                "dead letter is too large for its topic: kept without the record's value"
+            );
+            sent.has_value = false;
+            too_large = true;
+            true
+        }
+        _ => true,
+    });
+    too_large
 }
 
 /// The headers of a dead letter, as text.
@@ -128,27 +178,34 @@ struct Headers {
     partition: String,
     offset: String,
     time: String,
+    value_bytes: Option<String>,
 }
 
 impl Headers {
-    fn of(letter: &DeadLetter) -> Self {
+    fn of(sent: &Sent<'_>) -> Self {
+        let letter = sent.letter;
+        let bytes = letter.payload.len();
         Self {
             reason: letter.reason,
             attempts: letter.attempts.to_string(),
             partition: letter.position.partition.to_string(),
             offset: letter.position.offset.to_string(),
             time: now_millis().to_string(),
+            value_bytes: (!sent.has_value).then(|| bytes.to_string()),
         }
     }
 
-    fn named<'h>(&'h self, original: &'h str) -> [(&'static str, &'h [u8]); 6] {
-        [
+    fn named<'h>(&'h self, original: &'h str) -> Vec<(&'static str, &'h [u8])> {
+        let mut named = vec![
             (header::REASON, self.reason.as_bytes()),
             (header::ATTEMPTS, self.attempts.as_bytes()),
             (header::TOPIC, original.as_bytes()),
             (header::PARTITION, self.partition.as_bytes()),
             (header::OFFSET, self.offset.as_bytes()),
             (header::TIME, self.time.as_bytes()),
-        ]
+        ];
+        let value_bytes = self.value_bytes.as_deref();
+        named.extend(value_bytes.map(|bytes| (header::VALUE_BYTES, bytes.as_bytes())));
+        named
     }
 }

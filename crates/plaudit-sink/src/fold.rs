@@ -13,7 +13,6 @@ use plaudit_event::{Operation, Patch, RowVersion, codec};
 use plaudit_store::{Change, ChangeKind, CurrentRow, StoreError, Table};
 use uuid::Uuid;
 
-use crate::config::OnExhausted;
 use crate::steps::{Steps, Stop};
 
 mod unfoldable;
@@ -110,20 +109,30 @@ impl Steps {
 
     /// Inserts folds; returns the ids whose fold ClickHouse cannot take.
     async fn insert_folds(&self, folds: &[Fold]) -> Result<Vec<(Id, StoreError)>, Stop> {
+        const REQUEST: &str = "insert folds";
+
         let payload_of = |folds: &[Fold]| {
             let rows = folds.iter().map(|fold| fold.rows).sum();
             let data: Vec<u8> = folds.iter().flat_map(|fold| &fold.data).copied().collect();
             self.store.payload(Table::Feedback, rows, &data)
         };
-        let refused = self
-            .insert_or_isolate("insert folds", folds, OnExhausted::Hold, payload_of, |_| ())
-            .await?;
-        // Each stands alone: nothing of ours is refused for good but as data.
-        let alone = refused.into_iter().filter_map(|refused| {
-            let fold = refused.items.first()?;
-            Some((fold.id.clone(), refused.gave_up.error))
-        });
-        Ok(alone.collect())
+        let on_exhausted = self.config.on_exhausted;
+        let (mut alone, mut parts) = (Vec::new(), vec![folds]);
+        while let Some(part) = parts.pop() {
+            let refused = self
+                .insert_or_isolate(REQUEST, part, on_exhausted, payload_of, |_| ())
+                .await?;
+            for refused in refused {
+                if let [fold] = refused.items {
+                    alone.push((fold.id.clone(), refused.gave_up.error));
+                } else {
+                    // Nothing is taken: that is no fault of these changes.
+                    self.retry.hold(REQUEST, &refused.gave_up.error).await;
+                    parts.push(refused.items);
+                }
+            }
+        }
+        Ok(alone)
     }
 }
 

@@ -50,6 +50,11 @@ impl Offsets {
         }
     }
 
+    /// Batches that are not ended, or wait for one before them that is not.
+    pub(crate) fn open(&self) -> usize {
+        self.batches.len()
+    }
+
     /// Takes what can be committed: for each partition the next offset to read.
     pub(crate) fn take_done(&mut self) -> Vec<(i32, i64)> {
         let done = std::mem::take(&mut self.done);

@@ -120,6 +120,14 @@ impl Pending {
         }
     }
 
+    /// Whether nothing of the partition was left out so far, and it is this sink's.
+    fn is_whole(&self, partition: i32) -> bool {
+        self.list()
+            .whole
+            .get(&partition)
+            .is_some_and(|whole| *whole)
+    }
+
     /// Whether it is time to ask how far every partition is; notes that it is asked.
     pub(crate) fn may_look_at_logs(&self) -> bool {
         let (mut list, now) = (self.list(), Instant::now());
@@ -210,15 +218,19 @@ impl Steps {
     /// Reads what waits in a partition from the ledger, as far as there is room.
     async fn read_pending(&self, partition: i32) -> Result<(), Stop> {
         self.pending.begin_reading(partition);
-        let offsets = self
-            .insist("read pending patches", || {
-                self.store.pending_offsets(&self.topic, partition)
-            })
-            .await?;
-        for offsets in offsets.chunks(RECORDS_AT_A_TIME) {
-            let places: Vec<_> = offsets.iter().map(|offset| (partition, *offset)).collect();
-            let changes = self.changes_at(&places).await?;
-            self.pending.add(changes.iter().map(Waiting::of));
+        let mut from = Some(0);
+        while let Some(at) = from.filter(|_| self.pending.is_whole(partition)) {
+            let (offsets, next) = self
+                .insist("read pending patches", || {
+                    self.store.pending_offsets(&self.topic, partition, at)
+                })
+                .await?;
+            for offsets in offsets.chunks(RECORDS_AT_A_TIME) {
+                let places: Vec<_> = offsets.iter().map(|offset| (partition, *offset)).collect();
+                let changes = self.changes_at(&places).await?;
+                self.pending.add(changes.iter().map(Waiting::of));
+            }
+            from = next;
         }
         Ok(())
     }

@@ -119,6 +119,7 @@ impl Rebuild {
                 producer: ConfirmingProducer::for_dead_letters(kafka)?,
                 original: topic.clone(),
                 topic: kafka.dead_topic(),
+                readiness: Readiness::default(),
             },
             config,
             topic,

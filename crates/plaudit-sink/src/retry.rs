@@ -73,6 +73,20 @@ impl Retry {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
+        let stop_after = self.config.stop_after_attempt;
+        self.ask_up_to(stop_after, request, call).await
+    }
+
+    /// The same, with a number of refusals of its own.
+    pub(crate) async fn ask_up_to<T, F>(
+        &self,
+        stop_after: usize,
+        request: &'static str,
+        call: impl Fn() -> F,
+    ) -> Result<T, GaveUp>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let (mut attempts, mut unanswered) = (0, false);
         let mut waits = self.waits();
         loop {
@@ -89,7 +103,7 @@ impl Retry {
             let why = match verdict {
                 Verdict::Poison => Why::Poison,
                 Verdict::Fatal => Why::Fatal,
-                Verdict::Retry if attempts + 1 >= self.config.stop_after_attempt => Why::Exhausted,
+                Verdict::Retry if attempts + 1 >= stop_after => Why::Exhausted,
                 Verdict::Retry => {
                     attempts += 1;
                     tracing::warn!(request, attempts, %error, "clickhouse refused: trying again");
@@ -112,10 +126,11 @@ impl Retry {
         }
     }
 
-    /// Asks for what must be had: a refusal that might end is waited out.
+    /// Asks for what must be had: a refusal that might end is waited out. So is being
+    /// told that data of ours is bad: it is not, and was harmed on its way.
     ///
     /// # Errors
-    /// Only what is fatal, poison included: data of ours is never poison.
+    /// Only what is fatal.
     pub(crate) async fn insist<T, F>(
         &self,
         request: &'static str,
@@ -128,7 +143,7 @@ impl Retry {
             match self.ask(request, &call).await {
                 Ok(answer) => return Ok(answer),
                 Err(GaveUp {
-                    why: Why::Exhausted,
+                    why: Why::Exhausted | Why::Poison,
                     error,
                     ..
                 }) => self.hold(request, &error).await,

@@ -54,6 +54,7 @@ pub async fn run(
             producer: ConfirmingProducer::for_dead_letters(kafka)?,
             original: topic.clone(),
             topic: kafka.dead_topic(),
+            readiness: readiness.clone(),
         },
         config,
         topic,
@@ -66,6 +67,8 @@ pub async fn run(
     tokio::select! {
         ended = polled => ended.unwrap_or_else(|_| Err(SinkError::Thread("it panicked".to_owned()))),
         failed = look_after_pending(&steps) => failed,
+        // Whoever starts the process anew has a producer that can write.
+        reason = steps.dead_letters.failed_for_good() => Err(SinkError::Producer(reason)),
     }
 }
 

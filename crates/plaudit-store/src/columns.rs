@@ -39,8 +39,7 @@ impl Store {
             .iter()
             .map(|column| ((&*column.table, &*column.name), &*column.kind))
             .collect();
-        let needed = migrations.iter().flat_map(|sql| columns(sql));
-        for Column { table, name, kind } in needed {
+        for Column { table, name, kind } in needed(migrations) {
             let is = found.get(&(table, name));
             if is.is_none_or(|is| plain(is) != plain(kind)) {
                 return Err(MigrateError::Column {
@@ -52,6 +51,27 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The columns of the tables that are there after the last migration.
+fn needed<'m>(migrations: &[&'m str]) -> Vec<Column<'m>> {
+    let mut needed: Vec<Column<'m>> = Vec::new();
+    for sql in migrations {
+        needed.extend(columns(sql));
+        let dropped = dropped(sql);
+        needed.retain(|column| !dropped.contains(&column.table));
+    }
+    needed
+}
+
+/// The tables of every `DROP TABLE` of a migration.
+fn dropped(sql: &str) -> Vec<&str> {
+    const DROP: &str = "DROP TABLE IF EXISTS {database}.";
+
+    let statements = sql.split(DROP).skip(1);
+    statements
+        .filter_map(|rest| rest.split(|c: char| c.is_whitespace() || c == ';').next())
+        .collect()
 }
 
 /// The columns of every `CREATE TABLE` of a migration.
@@ -151,6 +171,15 @@ CREATE VIEW IF NOT EXISTS {database}.three AS SELECT (1, 2);";
             ("two", "c", "Map(String,String"),
         ];
         assert_eq!(found, expected.map(|(t, n, k)| (t, n, k.to_owned())));
+    }
+
+    #[test]
+    fn a_table_that_a_later_migration_drops_is_not_needed() {
+        let made = "CREATE TABLE IF NOT EXISTS {database}.one (a String) ENGINE = Memory;
+CREATE TABLE IF NOT EXISTS {database}.two (b String) ENGINE = Memory;";
+        let needed = needed(&[made, "DROP TABLE IF EXISTS {database}.one SYNC;"]);
+        let tables: Vec<_> = needed.iter().map(|column| column.table).collect();
+        assert_eq!(tables, ["two"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How ClickHouse is reached (`clickhouse.*`).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use plaudit_service::Secret;
@@ -9,8 +10,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClickhouseConfig {
-    /// The HTTP interface.
+    /// The HTTP interface; with `https://` the server's certificate is checked.
     pub url: String,
+    /// The authorities in PEM, and no others, by which it is checked; without a file,
+    /// those of this machine.
+    pub ca_file: Option<PathBuf>,
     /// The database; `plaudit migrate` makes it.
     pub database: String,
     /// The user.
@@ -47,6 +51,7 @@ impl Default for ClickhouseConfig {
     fn default() -> Self {
         Self {
             url: "http://127.0.0.1:8123".to_owned(),
+            ca_file: None,
             database: "plaudit".to_owned(),
             user: "default".to_owned(),
             password: Secret::default(),
@@ -63,6 +68,9 @@ impl ClickhouseConfig {
         let mut problems = Vec::new();
         if !self.url.starts_with("http://") && !self.url.starts_with("https://") {
             problems.push("clickhouse.url: must begin with http:// or https://".to_owned());
+        }
+        if self.ca_file.is_some() && !self.url.starts_with("https://") {
+            problems.push("clickhouse.ca_file: needs an https:// clickhouse.url".to_owned());
         }
         let mut letters = self.database.chars();
         let starts_well = letters
@@ -88,12 +96,13 @@ mod tests {
         assert_eq!(ClickhouseConfig::default().problems(), Vec::<String>::new());
         let config = ClickhouseConfig {
             url: "localhost".to_owned(),
+            ca_file: Some("ca.pem".into()),
             database: "a; DROP".to_owned(),
             timeout: Duration::ZERO,
             ..ClickhouseConfig::default()
         };
         let keys: Vec<_> = config.problems();
-        assert_eq!(keys.len(), 3);
+        assert_eq!(keys.len(), 4);
         assert!(
             keys.iter()
                 .all(|problem| problem.starts_with("clickhouse."))

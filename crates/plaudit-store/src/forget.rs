@@ -6,12 +6,9 @@
 
 use crate::{LedgerRange, MAX_SPAN, Payload, Store, StoreError, Table, encode_range};
 
-/// The tables that views fill from `feedback`.
-const OTHER_ORDERS: [&str; 3] = ["feedback_by_metric", "feedback_by_tag", "feedback_by_id"];
-
 impl Store {
-    /// Takes the ledger and the rows of the offsets `first..=last` out, rows with
-    /// their entries in the other orders. When it returns they are gone.
+    /// Takes the ledger and the rows of the offsets `first..=last` out. When it
+    /// returns they are gone.
     ///
     /// Can be repeated. What is inserted meanwhile stays.
     ///
@@ -27,14 +24,6 @@ impl Store {
         self.forget_ledger(topic, partition, first, last).await?;
         let rows =
             format!("topic = ? AND partition = {partition} AND offset BETWEEN {first} AND {last}");
-        for table in OTHER_ORDERS {
-            // Those of this very version: the feedback may have others.
-            let of_rows = format!(
-                "(project, trace_id, id, version) IN (
-                    SELECT project, trace_id, id, version FROM {{db}}.feedback WHERE {rows})"
-            );
-            self.delete(table, &of_rows, topic).await?;
-        }
         self.delete("feedback", &rows, topic).await
     }
 

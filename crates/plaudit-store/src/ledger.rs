@@ -146,7 +146,11 @@ impl Store {
             .collect())
     }
 
-    /// The offsets of a partition whose strongest outcome is `pending`.
+    /// Offsets of a partition, from one on and in their order, whose strongest outcome is
+    /// `pending`: a page of them, and where to go on, if there may be more.
+    ///
+    /// The ledger keeps what was pending once. The server takes away what has ended since,
+    /// which is written offset by offset, so that only what waits comes back.
     ///
     /// # Errors
     /// See [`StoreError::verdict`].
@@ -154,27 +158,29 @@ impl Store {
         &self,
         topic: &str,
         partition: i32,
-    ) -> Result<Vec<i64>, StoreError> {
-        let pending = format!(
-            "{SELECT} WHERE topic = ? AND partition = {partition} AND outcome = 'pending' ORDER BY first"
+        from: i64,
+    ) -> Result<(Vec<i64>, Option<i64>), StoreError> {
+        let of = format!("topic = ? AND partition = {partition} AND last >= {from}");
+        let sql = format!(
+            "SELECT DISTINCT toInt64(arrayJoin(range(toUInt64(first), toUInt64(last) + 1))) AS offset
+             FROM {{db}}.ledger WHERE {of} AND outcome = 'pending'
+                AND offset >= {from} AND offset NOT IN (
+                    SELECT first FROM {{db}}.ledger
+                    WHERE {of} AND outcome != 'pending' AND first = last)
+             ORDER BY offset LIMIT {RANGES_A_QUERY}"
         );
-        let pending = self.ranges(&pending, topic).await?;
-        let mut offsets = Vec::new();
-        for run in pending.chunks(RANGES_A_QUERY) {
-            let asked: Vec<_> = run.iter().map(|r| (partition, r.first, r.last)).collect();
-            let covering = self.ledger_overlapping(topic, &asked).await?;
-            let settled = |offset: i64| {
-                covering.iter().any(|range| {
-                    range.outcome > Outcome::Pending
-                        && range.first <= offset
-                        && offset <= range.last
-                })
-            };
-            for range in run {
-                offsets.extend((range.first..=range.last).filter(|offset| !settled(*offset)));
-            }
-        }
-        Ok(offsets)
+        let query = self.query(&sql).bind(topic).bind(topic);
+        let mut offsets: Vec<i64> = self.within(query.fetch_all()).await?;
+        let is_full = offsets.len() >= RANGES_A_QUERY;
+        let next = offsets.last().map(|last| last + 1).filter(|_| is_full);
+        let asked: Vec<_> = offsets.iter().map(|at| (partition, *at, *at)).collect();
+        let covering = self.ledger_overlapping(topic, &asked).await?;
+        offsets.retain(|offset| {
+            !covering.iter().any(|range| {
+                range.outcome > Outcome::Pending && range.first <= *offset && *offset <= range.last
+            })
+        });
+        Ok((offsets, next))
     }
 
     async fn ranges(&self, sql: &str, topic: &str) -> Result<Vec<LedgerRange>, StoreError> {

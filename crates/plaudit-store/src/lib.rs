@@ -21,6 +21,7 @@ pub mod read;
 mod row;
 mod rows;
 mod store;
+mod transport;
 
 pub use audit::{Identity, OutcomeRun, RowAt};
 pub use changes::{Change, ChangeKind, GaveUp, encode_change};

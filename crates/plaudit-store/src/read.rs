@@ -14,18 +14,21 @@ mod metrics;
 mod receipts;
 mod search;
 mod sql;
+mod trace;
 
 use std::fmt;
 use std::time::Duration;
 
+use clickhouse::query::Query;
 use clickhouse::{Client, RowOwned, RowRead};
 
 use crate::{MigrateError, Store, StoreError};
 
-pub use feedback::{FeedbackRow, TraceMetric};
+pub use feedback::FeedbackRow;
 pub use list::{Filter, Page, Position, TargetFilter};
 pub use metrics::{Group, MetricCount, MetricCounts, MetricSummary, Numbers, Quantile, ValueCount};
 pub use receipts::Settled;
+pub use trace::TraceMetric;
 
 use sql::Sql;
 
@@ -100,8 +103,21 @@ impl Reader {
         }
     }
 
+    /// What takes a few granules: threads would cost more than they bring.
+    async fn fetch_few<T: RowOwned + RowRead>(&self, sql: Sql) -> Result<Vec<T>, ReadError> {
+        self.answer(self.query(sql).with_setting("max_threads", "1"))
+            .await
+    }
+
     async fn fetch<T: RowOwned + RowRead>(&self, sql: Sql) -> Result<Vec<T>, ReadError> {
-        let query = sql.into_query(|text| self.client.query(&self.store.named(text)));
+        self.answer(self.query(sql)).await
+    }
+
+    fn query(&self, sql: Sql) -> Query {
+        sql.into_query(|text| self.client.query(&self.store.named(text)))
+    }
+
+    async fn answer<T: RowOwned + RowRead>(&self, query: Query) -> Result<Vec<T>, ReadError> {
         match tokio::time::timeout(self.timeout, query.fetch_all()).await {
             Ok(rows) => Ok(rows.map_err(StoreError::from)?),
             Err(_) => Err(ReadError::TooSlow(StoreError::timed_out())),

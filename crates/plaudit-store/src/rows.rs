@@ -160,7 +160,7 @@ impl Store {
                 toString(dialect) AS dialect, topic, partition, offset
             FROM {{db}}.feedback
             WHERE (project, trace_id, id) IN (
-                SELECT project, trace_id, id FROM {{db}}.feedback_by_id WHERE (project, id) IN ({}))
+                SELECT project, trace_id, id FROM {{db}}.feedback WHERE (project, id) IN ({}))
             ORDER BY version DESC
             LIMIT 1 BY project, trace_id, id",
             id_list(ids)

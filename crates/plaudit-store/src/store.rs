@@ -3,9 +3,10 @@
 use std::fmt;
 
 use clickhouse::{Client, Compression};
+use plaudit_tls::TlsError;
 use uuid::Uuid;
 
-use crate::{ClickhouseConfig, InsertCompression, StoreError};
+use crate::{ClickhouseConfig, InsertCompression, StoreError, transport};
 
 /// A ClickHouse server and a database on it. Cloning shares the connections.
 #[derive(Clone)]
@@ -18,8 +19,12 @@ pub struct Store {
 
 impl Store {
     /// A store that connects when it is first asked something.
-    pub fn new(config: ClickhouseConfig) -> Self {
-        let client = Client::default()
+    ///
+    /// # Errors
+    /// [`TlsError`] when an `https` server could not be believed, whoever it is: the
+    /// certificates to check its own by cannot be had.
+    pub fn new(config: ClickhouseConfig) -> Result<Self, TlsError> {
+        let client = transport::client(&config)?
             .with_url(&config.url)
             .with_user(&config.user)
             .with_password(config.password.expose())
@@ -33,11 +38,11 @@ impl Store {
             // Queries name `{database}.table` themselves, so that `migrate` can
             // speak to a server on which the database is not made yet.
             .with_product_info("plaudit", env!("CARGO_PKG_VERSION"));
-        Self {
+        Ok(Self {
             client,
             config,
             token_suffix: String::new(),
-        }
+        })
     }
 
     /// The same store, whose blocks are new to the server even where it had the same

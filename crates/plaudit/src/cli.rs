@@ -16,7 +16,8 @@ use plaudit_service::{Keyring, LogFormat, init_logging};
 use crate::config::{Config, Sources};
 use crate::console::{print, say};
 use crate::{
-    clickhouse, dead, demo, drill, load, migrate, plan, rebuild, services, standalone, up, verify,
+    clickhouse, dead, demo, drill, health, load, migrate, plan, rebuild, services, standalone, up,
+    verify,
 };
 use arguments::{Command, ConfigCommand, CreateKey, KeysCommand};
 
@@ -73,6 +74,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(options) => runtime()?.block_on(demo::run(options, sources))?,
         Command::Plan(options) => plan::run(&options),
         Command::Drill(options) => runtime()?.block_on(drill::run(options, &sources))?,
+        Command::Health { url } => runtime()?.block_on(health::run(url, &sources))?,
         Command::Version => print(format_args!("plaudit {}", env!("CARGO_PKG_VERSION"))),
         Command::Tethered(arguments) => {
             match up::become_tethered(arguments.parent, &arguments.program, &arguments.arguments)? {}

@@ -1,7 +1,8 @@
 //! The configuration: one tree, a section a crate, four layers.
 //!
 //! Defaults, then the file, then `PLAUDIT__SECTION__KEY` (a further level is a further
-//! `__`), then `--set section.key=value`; the later one wins. What a section means, and
+//! `__`), then `--set section.key=value`; the later one wins. A secret may be in a file,
+//! which `KEY.file` names. What a section means, and
 //! its defaults, is in the crate that uses it; only this module reads files and the
 //! environment, and libraries get values.
 //!
@@ -10,6 +11,7 @@
 
 mod problem;
 mod properties;
+mod secret_file;
 mod setting;
 
 pub use problem::ConfigError;
@@ -84,6 +86,7 @@ impl Config {
         let mut problems = Problems::default();
         let layers = sources.layers();
         problems.unknown_sections(&layers, &Self::SECTIONS);
+        problems.extend(sources.unreadable());
         let layers = Figment::from(Serialized::defaults(Self::default())).merge(layers);
         let read = &mut Reading {
             sources,
@@ -161,6 +164,16 @@ impl Sources {
     /// From weak to strong.
     fn typed(&self) -> impl DoubleEndedIterator<Item = &Setting> {
         self.environment.iter().chain(&self.settings)
+    }
+
+    /// Secrets whose files cannot be read.
+    fn unreadable(&self) -> Vec<String> {
+        let file = self.file.iter().map(Toml::file_exact);
+        let in_file = file.flat_map(|file| Spelled(file).problems());
+        let typed = self.typed().cloned();
+        in_file
+            .chain(typed.flat_map(|setting| Spelled(setting).problems()))
+            .collect()
     }
 
     fn layers(&self) -> Figment {

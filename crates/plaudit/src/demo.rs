@@ -106,11 +106,9 @@ pub async fn run(options: DemoOptions, sources: Sources) -> anyhow::Result<()> {
 async fn show(stack: &mut Stack, sources: &Sources, directory: &Path) -> anyhow::Result<()> {
     stack.start().await?;
     let config = Config::load(&sources.with(stack.settings()))?;
-    let api = load::api(
-        &stack.url(Listener::Intake),
-        Some(&stack.url(Listener::Query)),
-        None,
-    )?;
+    let api = load::builder(&stack.url(Listener::Intake), None)
+        .query_url(stack.url(Listener::Query))
+        .build_api()?;
     tokio::select! {
         biased;
         failure = stack.failed() => Err(failure.into()),

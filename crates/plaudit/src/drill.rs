@@ -126,7 +126,7 @@ async fn drill(
 ) -> anyhow::Result<Line> {
     stack.ready(PATIENCE).await?;
     let intake = format!("http://{}", config.intake.listen);
-    let api = load::api(&intake, None, options.api_key.as_deref())?;
+    let api = load::builder(&intake, options.api_key.as_deref()).build_api()?;
     let plan = plan(options, seed, acked);
     let stop = CancellationToken::new();
     let load = load::drive(&plan, &api, stop.clone());

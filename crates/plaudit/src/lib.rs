@@ -11,6 +11,7 @@ pub mod dead;
 pub mod demo;
 mod descriptors;
 pub mod drill;
+pub mod health;
 pub mod load;
 pub mod migrate;
 mod moment;

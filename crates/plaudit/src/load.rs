@@ -30,7 +30,7 @@ pub use pace::Extent;
 pub use report::{Answered, Latency, Report, Sample, Tally};
 
 pub(crate) use encode::{trace_id, trace_prefix};
-pub(crate) use options::{api, run as new_run};
+pub(crate) use options::{builder, run as new_run};
 pub(crate) use random::Random;
 pub(crate) use report::metric_order;
 

@@ -33,7 +33,7 @@ pub async fn run(sources: &Sources) -> anyhow::Result<()> {
             topic.name, topic.partitions
         ));
     }
-    let migrated = Store::new(config.clickhouse.clone())
+    let migrated = Store::new(config.clickhouse.clone())?
         .migrate()
         .await
         .with_context(|| format!("migrate the database at {}", config.clickhouse.url))?;

@@ -62,7 +62,7 @@ pub async fn run(options: RebuildOptions, sources: &Sources) -> anyhow::Result<(
         first: from,
         end: to,
     };
-    let (kafka, store) = (config.kafka, Store::new(config.clickhouse));
+    let (kafka, store) = (config.kafka, Store::new(config.clickhouse)?);
     let mut rebuild = Rebuild::open(config.sink, &kafka, store, range).await?;
     let (handle, bar) = (Handle::current(), bar(span.len(), "records"));
     let rebuilt = spawn_blocking(move || {

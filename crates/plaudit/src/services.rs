@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use plaudit_intake::{Intake, KafkaPublish, MetricRegistry, Publish};
+use plaudit_intake::{Intake, KafkaPublish, MetricRegistry};
 use plaudit_kafka::ConfirmingProducer;
 use plaudit_query::Deps;
 use plaudit_service::{Keyring, Readiness, Tasks, install_metrics, serve, stop_signal};
@@ -46,7 +46,8 @@ pub async fn intake(mut config: Config) -> anyhow::Result<()> {
     let publish = KafkaPublish::new(producer, &config.kafka, config.intake.http_timeout);
     let intake = Arc::new(Intake::new(config.intake, keyring, registry, publish)?);
 
-    reload_on_hangup(&mut tasks, &intake)?;
+    let reloaded = Arc::clone(&intake);
+    on_hangup(&mut tasks, move || reloaded.reload())?;
     let following = plaudit_intake::follow(
         config.kafka,
         Arc::clone(&intake),
@@ -73,7 +74,7 @@ pub async fn intake(mut config: Config) -> anyhow::Result<()> {
 pub async fn sink(config: Config) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let mut tasks = observe(&config, SINK_METRICS_PORT, &readiness).await?;
-    let store = Store::new(config.clickhouse);
+    let store = Store::new(config.clickhouse)?;
     let stop = tasks.stop_token();
     let sink_readiness = readiness.clone();
     tasks.start("sink", async move {
@@ -93,9 +94,11 @@ pub async fn query(mut config: Config) -> anyhow::Result<()> {
     let listener = listen(config.query.listen, "query.listen").await?;
     let readiness = Readiness::waiting_for(&[Deps::CLICKHOUSE]);
     let mut tasks = observe(&config, QUERY_METRICS_PORT, &readiness).await?;
+    let reloaded = Arc::clone(&keyring);
+    on_hangup(&mut tasks, move || reloaded.reload_and_log())?;
     let deps = Deps {
         config: config.query,
-        store: Store::new(config.clickhouse),
+        store: Store::new(config.clickhouse)?,
         keyring,
         readiness: readiness.clone(),
     };
@@ -104,18 +107,17 @@ pub async fn query(mut config: Config) -> anyhow::Result<()> {
     until_signal(tasks, readiness).await
 }
 
-/// Reads keys and declared metrics again at every SIGHUP.
-pub(crate) fn reload_on_hangup<P: Publish>(
+/// Does this at every SIGHUP: files are read again.
+pub(crate) fn on_hangup(
     tasks: &mut Tasks,
-    intake: &Arc<Intake<P>>,
+    reload: impl Fn() + Send + 'static,
 ) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     let stop = tasks.stop_token();
-    let intake = Arc::clone(intake);
     tasks.start("reload", async move {
         loop {
             tokio::select! {
-                _ = hangup.recv() => intake.reload(),
+                _ = hangup.recv() => reload(),
                 () = stop.cancelled() => return Ok::<_, std::convert::Infallible>(()),
             }
         }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use plaudit_embedded::Engine;
 use plaudit_event::{Declaration, Receipt};
 use plaudit_intake::{
     Batch, Delivery, Intake, MetricRegistry, NotReady, Publish, Refused, Unflushed,
 };
 use plaudit_query::Deps;
-use plaudit_service::{Keyring, Readiness};
+use plaudit_service::{Keyring, Readiness, TlsConfig};
 use plaudit_sink::{LOCAL_TOPIC, LocalRecord, LocalSink, LocalSinkError};
 use plaudit_store::Store;
 use tokio::sync::Notify;
@@ -176,7 +176,18 @@ pub async fn run(mut config: Config, engine: ClickhouseOptions) -> anyhow::Resul
         ("query", &mut config.query.connections),
     ]);
     config.clickhouse.url = format!("http://{}", engine.listen);
-    config.intake.query_url = Some(format!("http://{}", config.query.listen));
+    config.clickhouse.ca_file = None;
+    if config.query.tls.is_on() {
+        // By its address its certificate does not name it.
+        let known = config.intake.query_url.is_some();
+        ensure!(
+            known,
+            "query.tls: set intake.query_url too, by a name that the certificate has"
+        );
+    } else {
+        config.intake.query_url = Some(format!("http://{}", config.query.listen));
+        config.intake.query_ca_file = None;
+    }
     let directory = engine.directory.clone();
     let unusable = || format!("cannot use {}", directory.display());
     std::fs::create_dir_all(&directory).with_context(unusable)?;
@@ -194,14 +205,18 @@ async fn serve(config: Config, declared: &Path) -> anyhow::Result<()> {
     let registry = MetricRegistry::load(config.metrics.clone())?;
     let (declared, known) = DeclaredFile::open(declared)?;
     registry.declare(&known);
-    let store = Store::new(config.clickhouse.clone());
+    let store = Store::new(config.clickhouse.clone())?;
     store.migrate().await?;
     let intake_listener = services::listen(config.intake.listen, "intake.listen").await?;
     let query_listener = services::listen(config.query.listen, "query.listen").await?;
     let conditions = plaudit_intake::conditions::<LocalPublish>();
     let readiness = Readiness::waiting_for(&[&conditions[..], &[Deps::CLICKHOUSE]].concat());
     let mut tasks = services::observe(&config, INTAKE_METRICS_PORT, &readiness).await?;
-    let addresses = (config.intake.listen, config.query.listen);
+    let url = |tls: &TlsConfig, address| format!("{}://{address}", tls.scheme());
+    let urls = (
+        url(&config.intake.tls, config.intake.listen),
+        url(&config.query.tls, config.query.listen),
+    );
 
     // The sink ends after the intake: what the intake took has to be answered.
     let sink_stop = CancellationToken::new();
@@ -219,7 +234,8 @@ async fn serve(config: Config, declared: &Path) -> anyhow::Result<()> {
         registry,
         LocalPublish::new(sink, declared),
     )?);
-    services::reload_on_hangup(&mut tasks, &intake)?;
+    let reloaded = Arc::clone(&intake);
+    services::on_hangup(&mut tasks, move || reloaded.reload())?;
     let stop = tasks.stop_token().cancelled_owned();
     let intake_readiness = readiness.clone();
     tasks.start("intake", async move {
@@ -236,8 +252,8 @@ async fn serve(config: Config, declared: &Path) -> anyhow::Result<()> {
     let stop = tasks.stop_token();
     tasks.start("query", plaudit_query::run(query_listener, deps, stop));
     say(format_args!(
-        "plaudit standalone is ready: intake http://{}, query http://{}",
-        addresses.0, addresses.1
+        "plaudit standalone is ready: intake {}, query {}",
+        urls.0, urls.1
     ));
     services::until_signal(tasks, readiness).await
 }

@@ -112,7 +112,7 @@ async fn verify(options: &VerifyOptions, config: Config) -> anyhow::Result<Repor
         .collect();
     let logs = admin.watermarks(&kafka.topic, ASK).await;
     let verify = Verify {
-        store: Store::new(config.clickhouse),
+        store: Store::new(config.clickhouse)?,
         logs: logs.context("look at the topic")?,
         admin,
         kafka,

@@ -1,11 +1,12 @@
 //! ClickHouse, asked as somebody would who believes neither `plaudit-store` nor the query
-//! API: SQL over plain HTTP.
+//! API: SQL over bare HTTP.
 //!
 //! For who checks what Plaudit has done, and for nobody else. The tables and the view
 //! that are asked are public.
 
 use anyhow::{Context, bail};
 use plaudit_store::ClickhouseConfig;
+use plaudit_tls::Trust;
 use reqwest::{Client, Response};
 
 /// Asks one database.
@@ -17,9 +18,10 @@ pub(crate) struct Witness {
 
 impl Witness {
     /// # Errors
-    /// When no HTTP client can be set up.
+    /// When no HTTP client can be set up, or it has nobody to trust.
     pub(crate) fn new(config: &ClickhouseConfig) -> anyhow::Result<Self> {
-        let http = Client::builder().no_proxy().build();
+        let trust = Trust::towards(&config.url, "clickhouse.ca_file", config.ca_file.as_deref())?;
+        let http = trust.http_client().no_proxy().build();
         Ok(Self {
             http: http.context("set up an HTTP client")?,
             config: config.clone(),

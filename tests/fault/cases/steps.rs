@@ -5,18 +5,27 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use plaudit_kafka::Record;
+use support::wait_until;
+use uuid::Uuid;
 
 use super::{Case, case};
 use crate::scene::{Options, Row, Scene, Stage};
 use crate::tap::{Caught, Point, Tap, Trap};
 
-pub(super) const CASES: &[Case] = &[case!(
-    "crash-between-steps",
-    crash,
-    "kill -9 of the sink exactly before and after each request of a batch"
-)];
+pub(super) const CASES: &[Case] = &[
+    case!(
+        "crash-between-steps",
+        crash,
+        "kill -9 of the sink exactly before and after each request of a batch"
+    ),
+    case!(
+        "crash-giving-up",
+        crash_giving_up,
+        "the same while it gives up a patch whose feedback does not come"
+    ),
+];
 
 /// A place between two steps.
 struct Between {
@@ -54,6 +63,22 @@ const PLACES: &[Between] = &[
     at("before the ledger", LEDGER, Point::Before),
     at("after the ledger", LEDGER, Point::After),
 ];
+
+/// Each follows the ledger row that says that the patch waits.
+const GIVING_UP: &[Between] = &[
+    waiting("before the mark", CHANGES, Point::Before),
+    waiting("after the mark", CHANGES, Point::After),
+    // The dead letter is confirmed by now.
+    waiting("before the ledger", LEDGER, Point::Before),
+    waiting("after the ledger", LEDGER, Point::After),
+];
+
+const fn waiting(name: &'static str, words: &'static [&'static str], point: Point) -> Between {
+    Between {
+        after: Some(LEDGER),
+        ..at(name, words, point)
+    }
+}
 
 const fn at(name: &'static str, words: &'static [&'static str], point: Point) -> Between {
     Between {
@@ -100,6 +125,57 @@ async fn crash(stage: &mut Stage) -> Result<Row> {
     scene.note(format!("{} places", PLACES.len()));
     scene.fault_ended();
     scene.judge().await
+}
+
+async fn crash_giving_up(stage: &mut Stage) -> Result<Row> {
+    let tap = Tap::start(stage.site.clickhouse_address).await?;
+    // Nothing else is written meanwhile: each request is the patch's.
+    let options = Options {
+        rate: 0.0,
+        edits: false,
+        sink_clickhouse_url: Some(tap.url()),
+        ..Options::default()
+    }
+    .with("sink.changes.give_up_after", "500ms")
+    .with("kafka.properties.group.instance.id", "one");
+    let mut scene = Scene::set(stage, options).await?;
+    let mut given_up = 0;
+    for round in 0..scene.form.pick(1, 3) {
+        for place in GIVING_UP {
+            let trap = place.trap(&tap, scene.database.name());
+            patch_nothing(&scene).await?;
+            let caught = place.caught(trap, &tap, scene.database.name()).await;
+            let caught = caught.with_context(|| format!("round {round}, {}", place.name))?;
+            scene.sink(0)?.kill().await?;
+            drop(caught);
+            scene.sink(0)?.launch().await?;
+            given_up += 1;
+            wait_until("the patch to be given up", async || {
+                let sql = "SELECT uniqExact(partition, offset) FROM {db}.ledger ARRAY JOIN \
+                           range(toUInt64(first), toUInt64(last) + 1) AS offset \
+                           WHERE outcome = 'dead_lettered' AND reason = 'no_feedback'";
+                Ok(scene.database.number(sql).await? == given_up)
+            })
+            .await?;
+        }
+    }
+    scene.note(format!("{} places", GIVING_UP.len()));
+    scene.fault_ended();
+    scene.judge().await
+}
+
+/// Sends a patch of a feedback that nobody has put.
+async fn patch_nothing(scene: &Scene<'_>) -> Result<()> {
+    let url = format!("{}/v1/feedback", scene.intake_url(0)?);
+    let id = Uuid::now_v7();
+    let patch = format!(r#"{{"operation":"patch","id":"{id}","comment":"to nobody"}}"#);
+    let request = support::http_client()
+        .post(url)
+        .header("content-type", "application/json")
+        .body(patch);
+    let status = request.send().await?.status();
+    ensure!(status == 200, "a patch is answered {status}");
+    Ok(())
 }
 
 impl Between {

@@ -14,7 +14,7 @@ use crate::part::Part;
 use crate::watch::Watch;
 
 /// A debug build on a busy machine; a log of ten minutes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 pub(super) const ASK: Duration = Duration::from_secs(10);
 

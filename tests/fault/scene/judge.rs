@@ -53,7 +53,7 @@ impl Scene<'_> {
         if let Ok(url) = self.intake_url(0)
             && self.options.rate > 0.0
         {
-            let http = reqwest::Client::builder().no_proxy().build()?;
+            let http = support::http().no_proxy().build()?;
             let probe = r#"{"trace_id":"probe","metric":"probe","value":1}"#;
             wait_until("the intake to acknowledge", async || {
                 let request = http.post(format!("{url}/v1/feedback")).body(probe);

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError as Native, KafkaResult};
+use rdkafka::error::KafkaError as Native;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 
@@ -34,6 +34,11 @@ pub(crate) struct Context {
     has_failed_commit: AtomicBool,
     lag: Mutex<BTreeMap<i32, PartitionLag>>,
 }
+
+/// What librdkafka files its word under that a commit has failed for which nobody waits.
+/// `commit_callback` is not called for such a commit: rdkafka sets no callback of
+/// librdkafka's. The level of the log is ours, so this is always heard.
+const COMMIT_FAILED: &str = "COMMITFAIL";
 
 impl Context {
     /// `client` is its kind, as a log field.
@@ -60,11 +65,11 @@ impl Context {
         lock(&self.lag).clone()
     }
 
-    /// From here on, changes are answered without asking anyone.
     pub(super) fn take_failed_commit(&self) -> bool {
         self.has_failed_commit.swap(false, Ordering::Relaxed)
     }
 
+    /// From here on, changes are answered without asking anyone.
     pub(super) fn set_closing(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
@@ -72,6 +77,9 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == COMMIT_FAILED {
+            self.has_failed_commit.store(true, Ordering::Relaxed);
+        }
         self.tracker.log(level, facility, message);
     }
 
@@ -105,13 +113,6 @@ impl ConsumerContext for Context {
             _ => Change::Revoke(partitions),
         };
         *lock(&self.waiting) = Some(change);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        if let Err(error) = result {
-            tracing::warn!(%error, "offsets were not committed");
-            self.has_failed_commit.store(true, Ordering::Relaxed);
-        }
     }
 }
 

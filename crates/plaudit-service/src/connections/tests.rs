@@ -9,6 +9,8 @@ use tokio::sync::oneshot;
 
 use super::*;
 
+mod tls;
+
 const SOON: Duration = Duration::from_millis(20);
 /// Of what a test does not wait for.
 const NEVER: Duration = Duration::from_secs(600);

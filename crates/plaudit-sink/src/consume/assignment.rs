@@ -84,6 +84,11 @@ impl Work {
         match consumer.out_of_range() {
             Ok(gone) => {
                 self.begin_anew(&gone);
+                if gone.is_empty() {
+                    // The log has grown past it by now, and it stands still all the same.
+                    let all = consumer.positions().into_iter();
+                    self.unstarted.extend(all.map(|(of, at)| (of, Some(at))));
+                }
                 self.is_out_of_range = false;
             }
             Err(error) => {

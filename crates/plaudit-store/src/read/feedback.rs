@@ -1,5 +1,4 @@
-//! Feedback as it is returned, and the reads that know whose it is: by id, by
-//! trace.
+//! Feedback as it is returned, and the read that knows which it is.
 
 use clickhouse::Row;
 use plaudit_event::{Micros, RowVersion};
@@ -67,22 +66,6 @@ pub struct FeedbackRow {
     pub offset: i64,
 }
 
-/// What one metric's feedback on one trace amounts to.
-#[derive(Clone, Debug, Deserialize, PartialEq, Row)]
-pub struct TraceMetric {
-    /// The metric.
-    pub metric: String,
-    /// How many feedbacks.
-    pub count: u64,
-    /// The mean of their scores; `None` when none has one.
-    pub mean: Option<f64>,
-    /// Σ score·weight / Σ weight over those with a score; `None` when that has
-    /// no value.
-    pub weighted_mean: Option<f64>,
-    /// Σ weight over those with a score.
-    pub weight: f64,
-}
-
 /// What [`FeedbackRow`] is read from, of a table or subquery named `f`. No name
 /// here is a column's with another type: ClickHouse would take the alias for the
 /// column in every condition.
@@ -130,7 +113,7 @@ impl Reader {
             .with(
                 " FROM {db}.feedback AS f FINAL
                 PREWHERE f.project = ? AND f.id = ? AND f.trace_id IN (
-                    SELECT trace_id FROM {db}.feedback_by_id WHERE project = ? AND id = ?)
+                    SELECT trace_id FROM {db}.feedback WHERE project = ? AND id = ?)
                 WHERE f.is_deleted = 0",
                 [project.into(), id.into(), project.into(), id.into()],
             )
@@ -140,41 +123,6 @@ impl Reader {
                 ORDER BY f.version DESC LIMIT 1",
                 [project.into(), id.into()],
             );
-        Ok(self.fetch(sql).await?.pop())
+        Ok(self.fetch_few(sql).await?.pop())
     }
-
-    /// What the feedback on a trace amounts to, metric by metric, by name.
-    ///
-    /// At most the 1000 metrics of which there is most.
-    ///
-    /// # Errors
-    /// [`ReadError`] says what to do about it.
-    pub async fn trace_metrics(
-        &self,
-        project: &str,
-        trace_id: &str,
-    ) -> Result<Vec<TraceMetric>, ReadError> {
-        let sql = Sql::new(
-            "SELECT metric, count, mean, weighted_mean, weight_sum AS weight FROM (
-                SELECT metric, count() AS count, ",
-        )
-        .then(MEANS)
-        .with(
-            " FROM {db}.feedback FINAL PREWHERE project = ? AND trace_id = ? WHERE is_deleted = 0",
-            [project.into(), trace_id.into()],
-        )
-        .then(" AND ")
-        .append(not_retracted_on_trace("id", project, trace_id))
-        .then(" GROUP BY metric ORDER BY count DESC, metric LIMIT 1000) ORDER BY metric");
-        self.fetch(sql).await
-    }
-}
-
-/// That a feedback of a trace has no retraction; looks at the trace's ids only.
-pub(super) fn not_retracted_on_trace(id: &str, project: &str, trace_id: &str) -> Sql {
-    Sql::new(id).with(
-        " NOT IN (SELECT id FROM {db}.changes WHERE project = ? AND kind = 'retract' AND id IN (
-            SELECT id FROM {db}.feedback WHERE project = ? AND trace_id = ?))",
-        [project.into(), project.into(), trace_id.into()],
-    )
 }

@@ -1,11 +1,11 @@
 //! Feedback by what it says, newest first, a page at a time.
 //!
-//! A page is made in two steps. *Candidates* are rows of whichever table has
-//! the filter in its key, or of `feedback` where none has; they are read as they
-//! lie there, old versions and all, in the order of the page. Then they are
-//! *checked*: the current version of each is read by its key, and the candidate
-//! counts if that version stands at the same place and matches the filter. Each
-//! current feedback has one place and a row there, so it is found exactly once.
+//! A page is made in two steps. *Candidates* are rows that match, old versions and
+//! all, in the order of the page: the server finds them by metric, by tag or one by
+//! one, whichever is least. Then they are *checked*: the current version of each is
+//! read by its key, and the candidate counts if that version stands at the same
+//! place and matches the filter. Each current feedback has one place and a row
+//! there, so it is found exactly once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,8 +14,9 @@ use plaudit_event::{Dialect, Micros, TargetKind};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::feedback::{COLUMNS, FeedbackRow, not_retracted_on_trace};
+use super::feedback::{COLUMNS, FeedbackRow};
 use super::sql::{Sql, Value};
+use super::trace::not_retracted_on_trace;
 use super::{ReadError, Reader};
 
 /// Which feedback is listed: what matches all that is set.
@@ -74,17 +75,6 @@ pub struct Page {
     pub next: Option<Position>,
 }
 
-/// The table that candidates come from.
-#[derive(Clone, Copy, Debug)]
-enum Access<'f> {
-    /// `feedback`: the whole filter is asked of its rows.
-    Scan,
-    /// `feedback_by_metric`.
-    Metric(&'f str),
-    /// `feedback_by_tag`.
-    Tag(&'f str, &'f str),
-}
-
 #[derive(Deserialize, Row)]
 struct Candidate {
     received_us: i64,
@@ -94,7 +84,7 @@ struct Candidate {
 }
 
 /// The order of a list. How ids compare is ClickHouse's business alone.
-const NEWEST_FIRST: &str = " ORDER BY f.received_at DESC, f.trace_id DESC, f.id DESC";
+pub(super) const NEWEST_FIRST: &str = " ORDER BY f.received_at DESC, f.trace_id DESC, f.id DESC";
 
 /// The most candidates that are checked at once.
 const MAX_CANDIDATES: usize = 8192;
@@ -158,13 +148,12 @@ impl Reader {
         mut after: Option<Position>,
         wanted: usize,
     ) -> Result<Vec<FeedbackRow>, ReadError> {
-        let access = self.access(project, filter).await?;
         let mut items = Vec::new();
         // Most candidates count: a few more than are wanted end it in one round.
         let mut batch = (wanted + wanted / 4 + 8).min(MAX_CANDIDATES);
         loop {
             let candidates = self
-                .candidates(project, access, filter, after.as_ref(), batch)
+                .candidates(project, filter, after.as_ref(), batch)
                 .await?;
             let exhausted = candidates.len() < batch;
             let candidates = distinct(candidates);
@@ -179,55 +168,17 @@ impl Reader {
         }
     }
 
-    /// Chooses where candidates come from: the shortest of the lists that a
-    /// metric and tags have, unless there is a condition that only rows of
-    /// `feedback` can answer.
-    async fn access<'f>(&self, project: &str, filter: &'f Filter) -> Result<Access<'f>, ReadError> {
-        let metric = filter.metric.as_deref().map(Access::Metric);
-        let tags = filter.tags.iter().map(|(key, text)| Access::Tag(key, text));
-        let lists: Vec<Access<'f>> = metric.into_iter().chain(tags).collect();
-        match *lists.as_slice() {
-            _ if filter.needs_rows() => return Ok(Access::Scan),
-            [] => return Ok(Access::Scan),
-            [only] => return Ok(only),
-            _ => {}
-        }
-        let counts = lists.iter().zip(0_i64..).map(|(list, index)| {
-            Sql::default()
-                .with(
-                    "SELECT CAST(?, 'Int64') AS list, count() AS entries FROM ",
-                    [index.into()],
-                )
-                .append(list.rows_of(project))
-        });
-        let counts = counts
-            .reduce(|all, one| all.then(" UNION ALL ").append(one))
-            .unwrap_or_default();
-        let sql = Sql::new("SELECT list FROM (")
-            .append(counts)
-            .then(") ORDER BY entries, list LIMIT 1");
-        let shortest: Option<i64> = self.fetch(sql).await?.pop();
-        let chosen = shortest.and_then(|index| usize::try_from(index).ok());
-        Ok(chosen
-            .and_then(|index| lists.get(index))
-            .copied()
-            .unwrap_or(Access::Scan))
-    }
-
     async fn candidates(
         &self,
         project: &str,
-        access: Access<'_>,
         filter: &Filter,
         after: Option<&Position>,
         batch: usize,
     ) -> Result<Vec<Candidate>, ReadError> {
-        let sql = Sql::new("SELECT toUnixTimestamp64Micro(f.received_at) AS received_us, f.trace_id AS trace_id, f.id AS id FROM ")
-            .append(access.rows_of(project))
-            .append(match access {
-                Access::Scan => filter.on_rows(),
-                Access::Metric(_) | Access::Tag(..) => filter.on_entries(),
-            })
+        let sql = Sql::new("SELECT toUnixTimestamp64Micro(f.received_at) AS received_us, f.trace_id AS trace_id, f.id AS id")
+            .with(" FROM {db}.feedback AS f WHERE f.project = ?", [project.into()])
+            .append(filter.on_columns())
+            .append(filter.on_tags_by_index())
             .append(below(after))
             .then(NEWEST_FIRST)
             .append(limit(batch));
@@ -273,19 +224,13 @@ impl Reader {
 // === impl Filter ===
 
 impl Filter {
-    /// Whether only a row of `feedback` can tell.
-    fn needs_rows(&self) -> bool {
-        self.dialect.is_some()
-            || self.rater.is_some()
-            || self.target.is_some()
-            || self.session_id.is_some()
-            || self.experiment_id.is_some()
-            || self.group_id.is_some()
+    /// All conditions but that on the trace, which is the caller's.
+    fn on_rows(&self) -> Sql {
+        self.on_columns().append(self.on_tags())
     }
 
-    /// Conditions on the rows of `feedback`; the trace is the caller's.
-    fn on_rows(&self) -> Sql {
-        let mut sql = Sql::new(" AND f.is_deleted = 0").append(self.on_entries());
+    fn on_columns(&self) -> Sql {
+        let mut sql = Sql::new(" AND f.is_deleted = 0").append(between(self.from, self.to));
         for (condition, text) in [
             (" AND f.metric = ?", self.metric.as_deref()),
             (" AND f.dialect = ?", self.dialect.map(Dialect::name)),
@@ -304,40 +249,30 @@ impl Filter {
                 sql = sql.with(" AND f.target_kind = ?", [kind.name().into()]);
             }
         }
-        for (key, text) in &self.tags {
-            let (key, text) = (key.as_str(), text.as_str());
-            sql = sql.with(
-                " AND mapContains(f.tags, ?) AND f.tags[?] = ?",
-                [key.into(), key.into(), text.into()],
-            );
-        }
         sql
     }
 
-    /// Conditions on what every table of feedback has.
-    fn on_entries(&self) -> Sql {
-        between(self.from, self.to)
+    fn on_tags(&self) -> Sql {
+        let tags = self.tags.iter();
+        tags.fold(Sql::default(), |sql, (key, text)| {
+            let (key, text) = (key.as_str(), text.as_str());
+            sql.with(
+                " AND mapContains(f.tags, ?) AND f.tags[?] = ?",
+                [key.into(), key.into(), text.into()],
+            )
+        })
     }
-}
 
-// === impl Access ===
-
-impl Access<'_> {
-    /// The table and the prefix of its key.
-    fn rows_of(self, project: &str) -> Sql {
-        match self {
-            Self::Scan => {
-                Sql::default().with("{db}.feedback AS f WHERE f.project = ?", [project.into()])
-            }
-            Self::Metric(metric) => Sql::default().with(
-                "{db}.feedback_by_metric AS f WHERE f.project = ? AND f.metric = ?",
-                [project.into(), metric.into()],
-            ),
-            Self::Tag(key, text) => Sql::default().with(
-                "{db}.feedback_by_tag AS f WHERE f.project = ? AND f.tag = ? AND f.text = ?",
-                [project.into(), key.into(), text.into()],
-            ),
-        }
+    /// The same as the index `by_tag` has it, which need not read the tags: `a=b` of
+    /// `c` is there as `a` of `b=c` is.
+    fn on_tags_by_index(&self) -> Sql {
+        let tags = self.tags.iter();
+        tags.fold(Sql::default(), |sql, (key, text)| {
+            sql.with(
+                " AND has(arrayMap((key, text) -> concat(key, '=', text), mapKeys(f.tags), mapValues(f.tags)), ?)",
+                [format!("{key}={text}").as_str().into()],
+            )
+        })
     }
 }
 

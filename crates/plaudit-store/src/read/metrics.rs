@@ -172,18 +172,22 @@ impl Reader {
             None => Sql::new("toUInt8(0) AS tagged, '' AS text"),
         };
         let levels = LEVELS.map(|level| level.to_string()).join(", ");
+        // Alike first: what is said over and over is then added up, and compared, once.
         let sql = Sql::new("SELECT grouping(spelled, text) AS set, spelled, tagged, text,
-                count() AS count, count(score) AS scored, min(score) AS lowest, max(score) AS highest, ")
-            .then(MEANS)
+                sum(alike) AS count, sumIf(alike, isNotNull(score)) AS scored, min(score) AS lowest, max(score) AS highest,
+                sum(score * alike) / nullIf(scored, 0) AS mean,
+                sum(score * weight * alike) / nullIf(weight_sum, 0) AS weighted_mean,
+                sumIf(weight * alike, isNotNull(score)) AS weight_sum")
             // Exact, and as large as the number of different scores.
-            .then(&format!(", quantilesExactWeighted({levels})(score, 1) AS quantiles"))
-            .then(" FROM (SELECT f.score AS score, f.weight AS weight,
+            .then(&format!(", quantilesExactWeighted({levels})(score, alike) AS quantiles"))
+            .then(" FROM (SELECT f.score AS score, f.weight AS weight, count() AS alike,
                 multiIf(f.value_type = 'none', '', f.value_type = 'json' OR length(f.value) > 256, 'other', f.value) AS spelled, ")
             .append(tag)
             .append(current_of(project))
             .with(" AND f.metric = ?", [metric.into()])
             .append(between(from, to))
-            .then(") GROUP BY GROUPING SETS ((), (spelled), (tagged, text))
+            .then(" GROUP BY score, weight, spelled, tagged, text)
+                GROUP BY GROUPING SETS ((), (spelled), (tagged, text))
                 ORDER BY set, count DESC, spelled, tagged, text LIMIT ")
             // Two of the values are `NO_VALUE` and `UNLISTED`.
             .then(&format!("{} BY set", Self::MAX_GROUPS.max(Self::MAX_VALUES + 2) + 1));

@@ -55,7 +55,7 @@ impl Reader {
             .then(COLUMNS)
             .with(
                 " FROM {db}.feedback AS f WHERE f.project = ? AND f.id = ? AND f.trace_id IN (
-                    SELECT trace_id FROM {db}.feedback_by_id WHERE project = ? AND id = ?)",
+                    SELECT trace_id FROM {db}.feedback WHERE project = ? AND id = ?)",
                 [project.into(), id.into(), project.into(), id.into()],
             )
             .with(

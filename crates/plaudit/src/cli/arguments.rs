@@ -81,6 +81,11 @@ pub(super) enum Command {
     /// Break a running `plaudit up` on purpose, and count what that cost; ends with 1 if
     /// something is lost or seen twice
     Drill(DrillOptions),
+    /// Ask a service whether it is ready; ends with 1 if not
+    Health {
+        /// What is asked [default: /readyz at observe.listen]
+        url: Option<String>,
+    },
     /// Print the version
     Version,
     /// Become a program that gets SIGTERM when its parent is gone

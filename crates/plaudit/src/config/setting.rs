@@ -9,6 +9,8 @@ use figment::value::{Dict, Map, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider};
 use serde::de::DeserializeOwned;
 
+use super::properties;
+
 /// One key and its value, typed on the command line or in the environment: a layer of
 /// its own.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -74,10 +76,13 @@ impl Provider for Setting {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
-        let value: Value = self
-            .value
-            .parse()
-            .unwrap_or_else(|_| Value::from(self.value.as_str()));
+        let text = || Value::from(self.value.as_str());
+        let value = if self.key.starts_with(properties::PREFIX) {
+            // All of librdkafka's are text, a password of digits too.
+            text()
+        } else {
+            self.value.parse().unwrap_or_else(|_| text())
+        };
         Serialized::default(&self.key, value).data()
     }
 }

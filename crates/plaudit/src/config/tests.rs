@@ -76,6 +76,40 @@ fn a_password_of_digits_is_text() {
 }
 
 #[test]
+fn a_kafka_password_of_digits_is_text() {
+    let variables = [("PLAUDIT__KAFKA__PROPERTIES__SASL_PASSWORD", "0123456.10")];
+    let config = load("", &variables, &["kafka.properties.client.id=007"]).unwrap();
+    let given = |key| config.kafka.properties.get(key);
+    assert_eq!(given("sasl.password"), Some("0123456.10"));
+    assert_eq!(given("client.id"), Some("007"));
+}
+
+#[test]
+fn p7_a_secret_may_be_in_a_file_and_is_not_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    std::fs::write(&path, "hunter2 is what opens everything\n").unwrap();
+    let path = path.to_str().unwrap();
+    let config = load(
+        &format!("[clickhouse]\npassword.file = '{path}'\n[kafka.properties]\nsasl.password = 'x'"),
+        &[("PLAUDIT__KAFKA__PROPERTIES__SASL_PASSWORD__FILE", path)],
+        &[&format!("auth.token_secret.file={path}")],
+    )
+    .unwrap();
+    let secret = "hunter2 is what opens everything";
+    assert_eq!(config.clickhouse.password.expose(), secret);
+    assert_eq!(config.auth.token_secret.as_ref().unwrap().expose(), secret);
+    let password = config.kafka.properties.get("sasl.password");
+    assert_eq!(password, Some(secret));
+    assert!(!config.to_toml().unwrap().contains("hunter2"));
+
+    let error = load("", &[], &["kafka.properties.ssl.key.password.file=absent"]).unwrap_err();
+    assert_eq!(error.problems().len(), 1, "{error}");
+    let problem = "kafka.properties.ssl.key.password.file: cannot read absent: ";
+    assert!(error.problems()[0].starts_with(problem), "{error}");
+}
+
+#[test]
 fn p7_the_printed_tree_has_no_secret() {
     let variables = [("PLAUDIT__CLICKHOUSE__PASSWORD", "hunter2")];
     let tree = load("", &variables, &[]).unwrap().to_toml().unwrap();

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use plaudit_event::{Event, Operation, codec};
 use plaudit_kafka::{KafkaConfig, Message};
+use plaudit_sink::dead_letter_header as header;
 use tokio::task::spawn_blocking;
 
 use super::letter::Letter;
@@ -29,6 +30,8 @@ struct Found {
     kept_at: Place,
     key_bytes: usize,
     payload: Vec<u8>,
+    /// The size of a value that the letter does not have.
+    not_kept: Option<String>,
 }
 
 /// Prints one letter.
@@ -57,7 +60,12 @@ pub(super) async fn run(kafka: KafkaConfig, options: ShowOptions) -> anyhow::Res
     print(format_args!("kept at   {dead} {}", found.kept_at));
     print(format_args!("copies    {copies}"));
     print(format_args!("key       {} bytes", found.key_bytes));
-    print(format_args!("value     {} bytes", found.payload.len()));
+    match &found.not_kept {
+        None => print(format_args!("value     {} bytes", found.payload.len())),
+        Some(bytes) => print(format_args!(
+            "value     {bytes} bytes, not kept: too large for {dead}"
+        )),
+    }
     print(format_args!("event     {}", described(&found.payload)));
     if options.payload {
         let mut out = std::io::stdout().lock();
@@ -78,6 +86,9 @@ impl Found {
             },
             key_bytes: message.key().unwrap_or_default().len(),
             payload: message.payload().unwrap_or_default().to_vec(),
+            not_kept: message
+                .header(header::VALUE_BYTES)
+                .map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
         }
     }
 }

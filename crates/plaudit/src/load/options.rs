@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use plaudit_client::{Api, BuildError, Client};
+use plaudit_client::{Api, BuildError, Client, ClientBuilder};
 
 use super::drive::Plan;
 use super::event::{Dialect, Events};
@@ -21,8 +21,16 @@ pub struct LoadOptions {
     #[arg(long, value_name = "URL")]
     pub query_url: Option<String>,
     /// The API key; none in open mode
-    #[arg(long, value_name = "KEY")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "PLAUDIT_API_KEY",
+        hide_env_values = true
+    )]
     pub api_key: Option<String>,
+    /// The authorities, in PEM, that make an https URL believed [default: this machine's]
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// The API to speak
     #[arg(long, value_enum, default_value_t = Dialect::Native)]
     pub dialect: Dialect,
@@ -92,28 +100,24 @@ impl LoadOptions {
     }
 
     pub(crate) fn api(&self) -> Result<Api, BuildError> {
-        api(
-            &self.url,
-            self.query_url.as_deref(),
-            self.api_key.as_deref(),
-        )
+        let mut builder = builder(&self.url, self.api_key.as_deref());
+        if let Some(url) = &self.query_url {
+            builder = builder.query_url(url);
+        }
+        if let Some(file) = &self.ca_file {
+            builder = builder.ca_file(file);
+        }
+        builder.build_api()
     }
 }
 
-/// A client without a queue. A request that waits to be readable may take a while.
-pub(crate) fn api(
-    url: &str,
-    query_url: Option<&str>,
-    key: Option<&str>,
-) -> Result<Api, BuildError> {
-    let mut builder = Client::builder(url);
-    if let Some(url) = query_url {
-        builder = builder.query_url(url);
+/// What a client without a queue is made of.
+pub(crate) fn builder(url: &str, key: Option<&str>) -> ClientBuilder {
+    let builder = Client::builder(url);
+    match key {
+        Some(key) => builder.api_key(key),
+        None => builder,
     }
-    if let Some(key) = key {
-        builder = builder.api_key(key);
-    }
-    builder.build_api()
 }
 
 /// A number that no other run has.

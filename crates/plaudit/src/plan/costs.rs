@@ -26,7 +26,7 @@ pub(super) const SINK: Cpu = Cpu {
     nanos: 2_400,
     picos_a_byte: 3_000,
 };
-/// What ClickHouse spends on storing, merges and side tables included.
+/// What ClickHouse spends on storing, merges and other orders included.
 pub(super) const CLICKHOUSE: Cpu = Cpu {
     nanos: 4_000,
     picos_a_byte: 4_000,
@@ -37,7 +37,7 @@ pub(super) const BROKER: Cpu = Cpu {
     picos_a_byte: 1_000,
 };
 
-/// Stored bytes of a narrow event, side tables and ledger included.
+/// Stored bytes of a narrow event, other orders and ledger included.
 pub(super) const STORED_BYTES: u128 = 60;
 /// Of a further byte of an event, so many thousandths are stored: comments and tags.
 pub(super) const STORED_OF_A_BYTE: u128 = 350;

@@ -35,6 +35,9 @@ pub struct Broker {
     pub advertised_port: u16,
     /// Its place in a cluster of several; `None` is a cluster of one.
     pub seat: Option<Seat>,
+    /// Users that it knows by SCRAM from the start, as Kafka's own tool is told of them:
+    /// `SCRAM-SHA-512=[name=…,password=…]`.
+    pub scram: Vec<String>,
     /// Further properties, over those that are written here.
     pub properties: Vec<(&'static str, String)>,
 }
@@ -99,6 +102,7 @@ impl Broker {
             controller_port,
             advertised_port: port,
             seat: None,
+            scram: Vec::new(),
             properties: Vec::new(),
         }
     }
@@ -144,6 +148,7 @@ impl Broker {
             .arg(self.class_path())
             .args(["kafka.tools.StorageTool", "format", "-t", &id, "-c"])
             .arg(self.properties_path())
+            .args(self.scram.iter().flat_map(|user| ["--add-scram", user]))
             .stdin(Stdio::null())
             .output()
             .map_err(failed(&self.java))?;

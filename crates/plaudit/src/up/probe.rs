@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use plaudit_tls::Trust;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
@@ -39,7 +40,9 @@ impl Probe {
     ///
     /// The last thing that stood in the way.
     pub async fn wait(&self, patience: Duration) -> Result<(), String> {
-        let client = reqwest::Client::builder()
+        // Probes are plain, whatever the service speaks.
+        let client = Trust::nobody()
+            .http_client()
             .timeout(Duration::from_secs(2))
             .build()
             .map_err(|error| error.to_string())?;

@@ -1,0 +1,161 @@
+//! Everything on a trace, and what it amounts to.
+//!
+//! It is what is asked for most, and nearly always a few rows: they are read once,
+//! and counted here.
+
+use std::collections::BTreeMap;
+
+use clickhouse::Row;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::feedback::{COLUMNS, FeedbackRow, MEANS};
+use super::list::NEWEST_FIRST;
+use super::sql::{Sql, Value};
+use super::{Filter, Page, Position, ReadError, Reader};
+
+/// What one metric's feedback on one trace amounts to.
+#[derive(Clone, Debug, Deserialize, PartialEq, Row)]
+pub struct TraceMetric {
+    /// The metric.
+    pub metric: String,
+    /// How many feedbacks.
+    pub count: u64,
+    /// The mean of their scores; `None` when none has one.
+    pub mean: Option<f64>,
+    /// Σ score·weight / Σ weight over those with a score; `None` when that has
+    /// no value.
+    pub weighted_mean: Option<f64>,
+    /// Σ weight over those with a score.
+    pub weight: f64,
+}
+
+/// The most rows of a trace that are counted here.
+const MAX_WHOLE: usize = 1000;
+
+impl Reader {
+    /// A page of what was said of a trace, newest first, below `after`; and what all
+    /// of it amounts to, by name of metric, of at most 1000 metrics.
+    ///
+    /// # Errors
+    /// [`ReadError`] says what to do about it.
+    pub async fn trace(
+        &self,
+        project: &str,
+        trace_id: &str,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<(Page, Vec<TraceMetric>), ReadError> {
+        if after.is_none()
+            && let Some(items) = self
+                .whole_trace(project, trace_id, limit.min(MAX_WHOLE))
+                .await?
+        {
+            let metrics = amounts(&items);
+            return Ok((Page { items, next: None }, metrics));
+        }
+        let filter = Filter {
+            trace_id: Some(trace_id.to_owned()),
+            ..Filter::default()
+        };
+        tokio::try_join!(
+            self.list(project, &filter, after, limit),
+            self.trace_metrics(project, trace_id),
+        )
+    }
+
+    /// All that is current on a trace, unless that is more than `max`.
+    async fn whole_trace(
+        &self,
+        project: &str,
+        trace_id: &str,
+        max: usize,
+    ) -> Result<Option<Vec<FeedbackRow>>, ReadError> {
+        let sql = Sql::new("SELECT ")
+            .then(COLUMNS)
+            .with(
+                " FROM {db}.feedback AS f FINAL PREWHERE f.project = ? AND f.trace_id = ? WHERE f.is_deleted = 0",
+                [project.into(), trace_id.into()],
+            )
+            .then(NEWEST_FIRST)
+            .then(&format!(" LIMIT {}", max + 1));
+        let mut rows: Vec<FeedbackRow> = self.fetch_few(sql).await?;
+        if rows.len() > max {
+            return Ok(None);
+        }
+        if rows.is_empty() {
+            return Ok(Some(rows));
+        }
+        // After the rows: what was retracted before they were asked for is known.
+        let ids = rows.iter().map(|row| row.id.to_string()).collect();
+        let sql = Sql::default().with(
+            "SELECT id FROM {db}.changes WHERE project = ? AND kind = 'retract' AND id IN ?",
+            [project.into(), Value::Texts(ids)],
+        );
+        let retracted: Vec<Retracted> = self.fetch_few(sql).await?;
+        rows.retain(|row| retracted.iter().all(|retracted| retracted.id != row.id));
+        Ok(Some(rows))
+    }
+
+    /// What the feedback on a trace amounts to, metric by metric, by name.
+    ///
+    /// At most the 1000 metrics of which there is most.
+    async fn trace_metrics(
+        &self,
+        project: &str,
+        trace_id: &str,
+    ) -> Result<Vec<TraceMetric>, ReadError> {
+        let sql = Sql::new(
+            "SELECT metric, count, mean, weighted_mean, weight_sum AS weight FROM (
+                SELECT metric, count() AS count, ",
+        )
+        .then(MEANS)
+        .with(
+            " FROM {db}.feedback FINAL PREWHERE project = ? AND trace_id = ? WHERE is_deleted = 0",
+            [project.into(), trace_id.into()],
+        )
+        .then(" AND ")
+        .append(not_retracted_on_trace("id", project, trace_id))
+        .then(" GROUP BY metric ORDER BY count DESC, metric LIMIT 1000) ORDER BY metric");
+        self.fetch(sql).await
+    }
+}
+
+#[derive(Deserialize, Row)]
+struct Retracted {
+    #[serde(with = "clickhouse::serde::uuid")]
+    id: Uuid,
+}
+
+/// What the server says of more rows.
+fn amounts(rows: &[FeedbackRow]) -> Vec<TraceMetric> {
+    let mut metrics: BTreeMap<&str, Vec<&FeedbackRow>> = BTreeMap::new();
+    for row in rows {
+        metrics.entry(&row.metric).or_default().push(row);
+    }
+    let amount = |(metric, rows): (&str, Vec<&FeedbackRow>)| {
+        let scored = || rows.iter().filter_map(|row| Some((row.score?, row.weight)));
+        let weight: f64 = scored().map(|(_, weight)| weight).sum();
+        let sum: f64 = scored().map(|(score, _)| score).sum();
+        let weighted: f64 = scored().map(|(score, weight)| score * weight).sum();
+        // At most MAX_WHOLE.
+        let number: f64 = scored().map(|_| 1.0).sum();
+        TraceMetric {
+            metric: metric.to_owned(),
+            count: rows.iter().map(|_| 1).sum(),
+            mean: (number > 0.0).then(|| sum / number),
+            weighted_mean: (weight > 0.0).then(|| weighted / weight),
+            weight,
+        }
+    };
+    metrics.into_iter().map(amount).collect()
+}
+
+/// That a feedback of a trace has no retraction; looks at the trace's ids only.
+pub(super) fn not_retracted_on_trace(id: &str, project: &str, trace_id: &str) -> Sql {
+    Sql::new(id).with(
+        " NOT IN (SELECT id FROM {db}.changes WHERE project = ? AND kind = 'retract' AND id IN (
+            SELECT id FROM {db}.feedback WHERE project = ? AND trace_id = ?))",
+        [project.into(), project.into(), trace_id.into()],
+    )
+}

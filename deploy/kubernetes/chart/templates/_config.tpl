@@ -1,0 +1,55 @@
+{{/* plaudit.toml, and what cannot be in it. */}}
+
+{{/* What the chart decides, under what the values say. */}}
+{{- define "plaudit.config" -}}
+{{- $auth := dict "mode" "keys" "keys_file" (printf "/etc/plaudit/keys/%s" .Values.keys.key) }}
+{{- $intake := dict "listen" "0.0.0.0:8080" }}
+{{- if .Values.query.enabled }}
+{{- $_ := set $intake "query_url" (printf "http://%s-query:%v" (include "plaudit.fullname" .) .Values.query.service.port) }}
+{{- end }}
+{{- if .Values.intake.tls.secret }}
+{{- $_ := set $intake "tls" (dict "cert_file" "/etc/plaudit/tls/tls.crt" "key_file" "/etc/plaudit/tls/tls.key") }}
+{{- end }}
+{{- $query := dict "listen" "0.0.0.0:8081" }}
+{{- $base := dict "auth" $auth "intake" $intake "query" $query }}
+{{- mergeOverwrite $base (deepCopy .Values.config) | toToml | replace ".0\n" "\n" }}
+{{- end }}
+
+{{/* (root, component): the variables of a container, those of Secrets among them. */}}
+{{- define "plaudit.env" -}}
+{{- $root := index . 0 }}
+{{- $component := index . 1 }}
+{{- $sections := dict
+  "intake" (list "intake" "auth" "kafka" "metrics")
+  "sink" (list "sink" "kafka" "clickhouse")
+  "query" (list "query" "auth" "clickhouse")
+  "migrate" (list "kafka" "clickhouse")
+  "verify" (list "kafka" "clickhouse") }}
+{{- $ports := dict "intake" 9101 "sink" 9102 "query" 9103 }}
+{{- with get $ports $component }}
+- name: PLAUDIT__OBSERVE__LISTEN
+  value: 0.0.0.0:{{ . }}
+{{- end }}
+{{- if eq $component "sink" }}
+{{- /* A name that a restarted pod has again, and nobody else: its group's static member. */}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: PLAUDIT__KAFKA__PROPERTIES__GROUP_INSTANCE_ID
+  value: $(POD_NAMESPACE).$(POD_NAME)
+{{- if ne (dig "kafka" "properties" "group.protocol" "classic" $root.Values.config) "consumer" }}
+- name: PLAUDIT__KAFKA__PROPERTIES__SESSION_TIMEOUT_MS
+  value: "{{ mul $root.Values.sink.sessionTimeoutSeconds 1000 }}"
+{{- end }}
+{{- end }}
+{{- range $root.Values.secretSettings }}
+{{- if has (first (splitList "." .setting)) (get $sections $component) }}
+- name: PLAUDIT__{{ .setting | upper | replace "." "__" }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .secret }}
+      key: {{ .key }}
+{{- end }}
+{{- end }}
+{{- end }}
