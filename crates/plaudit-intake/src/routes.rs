@@ -12,6 +12,7 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
+use futures_util::FutureExt as _;
 use plaudit_dialects::{Hints, dialect_of, table};
 use plaudit_service::{ApiError, RequestId, request_id};
 use tower::{Service, service_fn};
@@ -52,10 +53,7 @@ pub fn router<P: Publish>(
         .with_state(intake);
     // Around the router, which matches a path before its layers could put it right,
     // and boxes the future of each.
-    service_fn(move |request| {
-        let answer = request_id(with_plain_path(request), routes.clone());
-        async move { Ok(answer.await) }
-    })
+    service_fn(move |request| request_id(with_plain_path(request), routes.clone()).map(Ok))
 }
 
 fn taking<P: Publish>(method: &str, candidates: Candidates) -> MethodRouter<Arc<Intake<P>>> {
@@ -63,12 +61,16 @@ fn taking<P: Publish>(method: &str, candidates: Candidates) -> MethodRouter<Arc<
         .ok()
         .and_then(|method| MethodFilter::try_from(method).ok())
         .expect("an endpoint has one of the methods of HTTP");
-    let handler = async move |State(intake): State<Arc<Intake<P>>>,
-                              params: RawPathParams,
-                              request: Request| {
-        let path: Vec<_> = params.iter().collect();
-        take(&intake, &candidates, &path, request).await
-    };
+    // Taken apart before the future begins, which would keep room for the whole.
+    let handler =
+        move |State(intake): State<Arc<Intake<P>>>, params: RawPathParams, request: Request| {
+            let candidates = Arc::clone(&candidates);
+            let (parts, body) = request.into_parts();
+            async move {
+                let path: Vec<_> = params.iter().collect();
+                take(&intake, &candidates, &path, &parts, body).await
+            }
+        };
     on(method, handler)
 }
 

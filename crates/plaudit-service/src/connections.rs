@@ -23,6 +23,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
+use futures_util::TryFutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -185,14 +186,13 @@ where
         let service = service_fn(move |request: Request<Incoming>| {
             let inbound = Arc::clone(&inbound);
             let request = request.map(|body| Body::new(Watched::new(body, &inbound)));
-            let answer = routes.clone().oneshot(request);
-            async move {
-                let mut answer = answer.await?;
+            // Mapped, not awaited in a block, which would hold the future twice.
+            routes.clone().oneshot(request).map_ok(move |mut answer| {
                 if !inbound.answered() {
                     close(answer.headers_mut());
                 }
-                Ok::<_, Infallible>(answer)
-            }
+                answer
+            })
         });
         let (http, watcher) = (self.http.clone(), self.graceful.watcher());
         let opened = self.open(socket);

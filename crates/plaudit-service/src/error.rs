@@ -21,6 +21,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use serde::Serialize;
 use tower::{Service, ServiceExt as _};
 use uuid::Uuid;
@@ -310,19 +311,22 @@ fn is_sane(id: &str) -> bool {
 ///
 /// As a layer it is [`from_fn`](axum::middleware::from_fn)`(request_id::<Next>)`;
 /// called with a router, it costs no future on the heap.
-pub async fn request_id<S>(mut request: Request, inner: S) -> Response
+// No `async fn`, whose future would hold the request twice and be copied for each.
+pub fn request_id<S>(mut request: Request, inner: S) -> impl Future<Output = Response>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
-    let Ok(mut response) = inner.oneshot(request).await;
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        response = error.into_native(&id);
-    }
-    let value = HeaderValue::from_str(id.as_str()).expect("a request id is plain ASCII");
-    response.headers_mut().insert(REQUEST_ID, value);
-    response
+    inner.oneshot(request).map(move |answered| {
+        let Ok(mut response) = answered;
+        if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+            response = error.into_native(&id);
+        }
+        let value = HeaderValue::from_str(id.as_str()).expect("a request id is plain ASCII");
+        response.headers_mut().insert(REQUEST_ID, value);
+        response
+    })
 }
 
 #[cfg(test)]
