@@ -65,6 +65,16 @@ impl KafkaConfig {
         format!("{}.dead", self.topic)
     }
 
+    /// How far apart two polls may be before the group takes a member's partitions away:
+    /// `max.poll.interval.ms`.
+    #[must_use]
+    pub fn max_poll_interval(&self) -> Duration {
+        let told = self.properties.get("max.poll.interval.ms");
+        let milliseconds = told.unwrap_or(settings::MAX_POLL_INTERVAL_MS).trim();
+        // What is no number is a problem of its own.
+        Duration::from_millis(milliseconds.parse().unwrap_or(u64::MAX))
+    }
+
     /// All that is wrong, one line each, beginning with the key as it is typed.
     ///
     /// Unknown and refused librdkafka settings are found here, without a broker.

@@ -235,13 +235,16 @@ const CONSUMER: &[(&str, &str)] = &[
     // The default of 1 s idles the consumer each time its prefetch queue is full:
     // a fifth of the rate.
     ("fetch.queue.backoff.ms", "5"),
-    ("max.poll.interval.ms", "300000"),
+    ("max.poll.interval.ms", MAX_POLL_INTERVAL_MS),
     // One queue for all partitions, and what a fetch may add to it: together with
     // librdkafka's own about 40 MiB at most. More makes it no faster.
     ("queued.max.messages.kbytes", "8192"),
     ("fetch.max.bytes", "4194304"),
     ("statistics.interval.ms", STATISTICS_INTERVAL_MS),
 ];
+
+/// By default; a member that takes longer between two polls loses its partitions.
+pub(crate) const MAX_POLL_INTERVAL_MS: &str = "300000";
 
 /// Readiness turns true again within this time of a broker's answer.
 const STATISTICS_INTERVAL_MS: &str = "500";

@@ -88,16 +88,7 @@ impl DeadLetters {
         for round in letters.chunks(LETTERS_A_ROUND) {
             let mut left: Vec<Sent<'_>> = round.iter().map(Sent::together).collect();
             loop {
-                let mut too_large = false;
-                let (alone, mut still): (Vec<_>, Vec<_>) =
-                    left.into_iter().partition(|sent| sent.form == Form::Alone);
-                too_large |= send(producer, original, topic, &mut still).await;
-                for sent in alone {
-                    let mut one = vec![sent];
-                    too_large |= send(producer, original, topic, &mut one).await;
-                    still.append(&mut one);
-                }
-                left = still;
+                let too_large = attempt(producer, original, topic, &mut left).await;
                 if left.is_empty() {
                     break;
                 }
@@ -147,6 +138,25 @@ impl<'l> Sent<'l> {
         let form = Form::Together;
         Self { letter, form }
     }
+}
+
+/// Sends letters once, each in its form, and leaves those that were not confirmed.
+/// Whether some were too large, which is no reason to wait.
+async fn attempt(
+    producer: &ConfirmingProducer,
+    original: &str,
+    topic: &str,
+    letters: &mut Vec<Sent<'_>>,
+) -> bool {
+    let is_alone = |sent: &mut Sent<'_>| sent.form == Form::Alone;
+    let alone: Vec<_> = letters.extract_if(.., is_alone).collect();
+    let mut too_large = send(producer, original, topic, letters).await;
+    for sent in alone {
+        let mut one = vec![sent];
+        too_large |= send(producer, original, topic, &mut one).await;
+        letters.append(&mut one);
+    }
+    too_large
 }
 
 /// Sends letters once and leaves those that were not confirmed; those that are too large

@@ -109,7 +109,24 @@ impl Config {
         problems.extend(config.sink.problems());
         problems.extend(config.clickhouse.problems());
         problems.extend(config.query.problems());
+        problems.extend(config.between_polls());
         problems.into_result().map(|()| config)
+    }
+
+    /// What a sink may wait for while it polls has to end before its group gives up on it.
+    fn between_polls(&self) -> Vec<String> {
+        let interval = self.kafka.max_poll_interval();
+        [
+            ("clickhouse.timeout", self.clickhouse.timeout),
+            ("sink.drain", self.sink.drain),
+        ]
+        .into_iter()
+        .filter(|(_, waits)| *waits >= interval)
+        .map(|(key, _)| {
+            let milliseconds = interval.as_millis();
+            format!("{key}: must be below kafka.properties.max.poll.interval.ms, {milliseconds}")
+        })
+        .collect()
     }
 
     /// The effective tree as TOML, secrets as `***`.

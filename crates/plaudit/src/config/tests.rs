@@ -158,6 +158,21 @@ fn p7_all_problems_are_said_at_once_by_their_keys_and_without_values() {
 }
 
 #[test]
+fn nothing_a_sink_waits_for_outlasts_its_membership() {
+    let told = ["sink.drain=5m", "clickhouse.timeout=299s"];
+    let error = load("", &[], &told).unwrap_err().to_string();
+    let line = "sink.drain: must be below kafka.properties.max.poll.interval.ms, 300000";
+    assert!(error.contains(line), "{error}");
+    assert!(!error.contains("clickhouse.timeout"), "{error}");
+
+    let told = ["kafka.properties.max.poll.interval.ms=30000"];
+    let error = load("", &[], &told).unwrap_err().to_string();
+    let line = "clickhouse.timeout: must be below kafka.properties.max.poll.interval.ms, 30000";
+    assert!(error.contains(line), "{error}");
+    assert!(!error.contains("sink.drain"), "{error}");
+}
+
+#[test]
 fn a_file_that_is_named_has_to_be_there() {
     let sources = Sources {
         file: Some("absent.toml".into()),

@@ -38,7 +38,7 @@ pub(super) const BROKER: Cpu = Cpu {
 };
 
 /// Stored bytes of a narrow event, other orders and ledger included.
-pub(super) const STORED_BYTES: u128 = 60;
+pub(super) const STORED_BYTES: u128 = 70;
 /// Of a further byte of an event, so many thousandths are stored: comments and tags.
 pub(super) const STORED_OF_A_BYTE: u128 = 350;
 /// Of a byte of an event, so many thousandths are on a broker's disk and on the wire,
