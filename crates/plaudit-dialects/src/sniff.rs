@@ -22,11 +22,7 @@ pub(crate) fn is_made_by(headers: &HeaderMap, client: &str) -> bool {
 /// Whether the object that the body is, or the first of the array that it is, has
 /// one of these keys. What is no JSON has none.
 pub(crate) fn has_any_key(body: &[u8], keys: &[&str]) -> bool {
-    let occurs = |key: &&str| {
-        let quoted = [b"\"", key.as_bytes(), b"\""].concat();
-        memmem::find(body, &quoted).is_some()
-    };
-    if !keys.iter().any(occurs) {
+    if !keys.iter().any(|key| occurs(body, key)) {
         return false;
     }
     let mut json = serde_json::Deserializer::from_slice(body);
@@ -39,6 +35,14 @@ pub(crate) fn has_any_key(body: &[u8], keys: &[&str]) -> bool {
     // What is wrong with the JSON is for the vendor's parser to say.
     keys.deserialize(&mut json).unwrap_or_default();
     found
+}
+
+/// Whether the body has the key between quotes, wherever that is.
+fn occurs(body: &[u8], key: &str) -> bool {
+    memmem::find_iter(body, key).any(|at| {
+        let before = at.checked_sub(1).and_then(|before| body.get(before));
+        before == Some(&b'"') && body.get(at + key.len()) == Some(&b'"')
+    })
 }
 
 struct Keys<'k> {

@@ -93,6 +93,13 @@ impl<'a> Json<'a> {
     }
 }
 
+/// What was read as one JSON value is not read again.
+impl<'a> From<&'a RawValue> for Json<'a> {
+    fn from(raw: &'a RawValue) -> Self {
+        Self(Cow::Borrowed(raw))
+    }
+}
+
 impl PartialEq for Json<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.get() == other.get()

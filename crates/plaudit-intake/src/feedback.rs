@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, header, request};
+use axum::http::{HeaderValue, Method, Uri, header, request};
 use axum::response::Response;
 use bytes::Bytes;
 use plaudit_dialects::{
@@ -35,7 +35,7 @@ pub(crate) async fn take<P: Publish>(
     intake: &Intake<P>,
     candidates: &Candidates,
     path: &[(&str, &str)],
-    parts: &request::Parts,
+    parts: &mut request::Parts,
     body: Body,
 ) -> Response {
     let id = RequestId::given(&parts.extensions, &parts.headers);
@@ -45,10 +45,11 @@ pub(crate) async fn take<P: Publish>(
         path,
         parts,
         id: &id,
+        announced: None,
         dialect: Dialect::Native,
     };
-    // As far as it can be told from the headers: the body may say more.
-    if let Some(mounted) = exchange.choose(b"").or(candidates.last()) {
+    exchange.announced = exchange.choose(b"");
+    if let Some(mounted) = exchange.announced.or(candidates.last()) {
         exchange.dialect = mounted.vendor.dialect;
     }
     // Two futures of less than a kilobyte are had sooner than one of more.
@@ -60,7 +61,7 @@ pub(crate) async fn take<P: Publish>(
             intake
                 .faults
                 .note(exchange.dialect, status, code.code(), &id);
-            faults::answer(exchange.dialect, error, &parts.headers, None, &id)
+            faults::answer(exchange.dialect, error, &exchange.parts.headers, None, &id)
         }
     };
     if exchange.is_public() {
@@ -78,8 +79,10 @@ struct Exchange<'r, P> {
     intake: &'r Intake<P>,
     candidates: &'r [Mounted],
     path: &'r [(&'r str, &'r str)],
-    parts: &'r request::Parts,
+    parts: &'r mut request::Parts,
     id: &'r RequestId,
+    /// Whose it is as far as the headers tell: the body may say more.
+    announced: Option<&'r Mounted>,
     dialect: Dialect,
 }
 
@@ -88,7 +91,7 @@ impl<'r, P: Publish> Exchange<'r, P> {
         let intake = self.intake;
         let _entered = intake.admission.enter()?;
         let principal = self.admit()?;
-        if let Some(Mounted { endpoint, .. }) = self.choose(b"")
+        if let Some(Mounted { endpoint, .. }) = self.announced
             && matches!(endpoint.action, Action::Read { .. })
         {
             return Box::pin(routes::read(intake, self.parts, self.id)).await;
@@ -166,7 +169,7 @@ impl<'r, P: Publish> Exchange<'r, P> {
     }
 
     async fn carry_out(
-        &self,
+        &mut self,
         mounted: &Mounted,
         principal: &Principal,
         bytes: Bytes,
@@ -186,6 +189,9 @@ impl<'r, P: Publish> Exchange<'r, P> {
         };
         // What was read is in the batch now, and its room stays taken for that.
         drop(bytes);
+        if wait.is_none() {
+            self.let_go();
+        }
         let (parsed, write) = match prepared {
             Ok(Prepared::Events(parsed, write)) => (parsed, write),
             Ok(Prepared::Answer(answer)) => return Ok(answer),
@@ -214,6 +220,14 @@ impl<'r, P: Publish> Exchange<'r, P> {
             request_id: self.id.as_str(),
         };
         Ok(write(&parsed, &fates))
+    }
+
+    /// Lets go of what was read from the socket. The connection looks whether the
+    /// client is still there while the events are on their way, and takes a second buffer
+    /// for that as long as anything is kept of the first.
+    fn let_go(&mut self) {
+        self.parts.headers.clear();
+        self.parts.uri = Uri::default();
     }
 
     /// Runs one of a dialect's functions on the request.

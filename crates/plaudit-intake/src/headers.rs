@@ -35,12 +35,15 @@ pub(crate) fn content(form: &Form, headers: &HeaderMap) -> Result<Content, ApiEr
     let (media, _parameters) = sent
         .and_then(|sent| sent.split_once(';'))
         .unwrap_or((sent.unwrap_or_default(), ""));
-    let expected = match (form, media.trim().to_ascii_lowercase().as_str()) {
-        (Form::Json, "" | "application/json") => return Ok(Content::Json),
-        (Form::Json, "application/x-ndjson") => return Ok(Content::Ndjson),
-        (Form::Json, _) => "must be application/json or application/x-ndjson",
-        (Form::Parts(_), "multipart/form-data") | (Form::Any, _) => return Ok(Content::Json),
-        (Form::Parts(_), _) => "must be multipart/form-data",
+    let media = media.trim();
+    let is = |expected: &str| media.eq_ignore_ascii_case(expected);
+    let expected = match form {
+        Form::Any => return Ok(Content::Json),
+        Form::Json if media.is_empty() || is("application/json") => return Ok(Content::Json),
+        Form::Json if is("application/x-ndjson") => return Ok(Content::Ndjson),
+        Form::Json => "must be application/json or application/x-ndjson",
+        Form::Parts(_) if is("multipart/form-data") => return Ok(Content::Json),
+        Form::Parts(_) => "must be multipart/form-data",
     };
     let error = ApiError::new(ErrorCode::UnsupportedMediaType, expected);
     Err(error.in_field("Content-Type"))

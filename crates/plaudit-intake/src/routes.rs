@@ -65,10 +65,10 @@ fn taking<P: Publish>(method: &str, candidates: Candidates) -> MethodRouter<Arc<
     let handler =
         move |State(intake): State<Arc<Intake<P>>>, params: RawPathParams, request: Request| {
             let candidates = Arc::clone(&candidates);
-            let (parts, body) = request.into_parts();
+            let (mut parts, body) = request.into_parts();
             async move {
                 let path: Vec<_> = params.iter().collect();
-                take(&intake, &candidates, &path, &parts, body).await
+                take(&intake, &candidates, &path, &mut parts, body).await
             }
         };
     on(method, handler)

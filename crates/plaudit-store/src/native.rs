@@ -75,6 +75,9 @@ struct Words<'d> {
 /// Bytes of rows that are not read yet.
 struct Unread<'d>(&'d [u8]);
 
+/// Rows that tell how long texts are: a buffer that doubles until it fits takes twice
+/// its room, and leaves holes of its smaller selves behind.
+const SAMPLE: usize = 512;
 /// The one version of how words are serialised.
 const WORDS_VERSION: u64 = 1;
 /// The words are in the block itself, and all of them are.
@@ -87,7 +90,10 @@ pub(crate) fn block(columns: &[Column], rows: usize, data: &[u8]) -> Option<Vec<
         .map(|column| Values::new(*column, rows))
         .collect();
     let mut unread = Unread(data);
-    for _ in 0..rows {
+    for row in 0..rows {
+        if row == SAMPLE {
+            values.iter_mut().for_each(|values| values.expect(rows));
+        }
         for values in &mut values {
             values.push(&mut unread)?;
         }
@@ -152,11 +158,12 @@ impl<'d> Values<'d> {
             },
             Kind::Word => {
                 head.extend_from_slice(&WORDS_VERSION.to_le_bytes());
-                let words = Words::default();
+                let words = Words::of(rows);
                 Self::Words { head, words }
             }
             Kind::Tags => {
                 head.extend_from_slice(&WORDS_VERSION.to_le_bytes());
+                head.reserve(rows * size_of::<u64>());
                 Self::Tags {
                     ends: head,
                     count: 0,
@@ -164,6 +171,20 @@ impl<'d> Values<'d> {
                     texts: Vec::new(),
                 }
             }
+        }
+    }
+
+    /// Makes room for as many as `rows` in all, each like those of the sample.
+    fn expect(&mut self, rows: usize) {
+        let left = rows.saturating_sub(SAMPLE);
+        let more = |sampled: usize| (sampled * left).div_ceil(SAMPLE);
+        match self {
+            Self::Text(texts) => texts.reserve(more(texts.len())),
+            Self::Tags { keys, texts, .. } => {
+                keys.indexes.reserve(more(keys.indexes.len()));
+                texts.reserve(more(texts.len()));
+            }
+            Self::Fixed { .. } | Self::Nullable { .. } | Self::Words { .. } => {}
         }
     }
 
@@ -214,6 +235,15 @@ impl<'d> Values<'d> {
 // === impl Words ===
 
 impl<'d> Words<'d> {
+    /// Room for one word in each row.
+    fn of(rows: usize) -> Self {
+        let indexes = Vec::with_capacity(rows);
+        Self {
+            indexes,
+            ..Self::default()
+        }
+    }
+
     fn push(&mut self, word: &'d [u8]) {
         let index = match self.last {
             Some((last, index)) if last == word => index,

@@ -66,9 +66,7 @@ impl<'a> Rating<'a> {
 
 /// Makes a feedback say what was sent as the value of its type.
 fn say<'a>(feedback: &mut Feedback<'a>, sent: &'a RawValue) {
-    let Ok(json) = Json::parse(sent.get()) else {
-        return;
-    };
+    let json = Json::from(sent);
     let text = raw::text(sent);
     match (feedback.metric.as_str(), &text) {
         ("comment", Some(_)) => feedback.comment = text,

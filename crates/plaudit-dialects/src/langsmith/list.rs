@@ -167,7 +167,7 @@ fn said(feedback: &Feedback<'_>, sent_score: Option<&RawValue>) -> (String, Stri
         return (shown, "null".to_owned());
     };
     let sent = sent_score
-        .and_then(|raw| Value::from_json(Json::parse(raw.get()).ok()?))
+        .and_then(|raw| Value::from_json(raw.into()))
         .filter(|sent| sent.reading() == Some(score));
     match sent {
         Some(sent) => (shown, sent.json().to_owned()),

@@ -1,8 +1,8 @@
 //! One LangSmith feedback as an event.
 
 use plaudit_event::{
-    Declaration, Dialect, Event, Feedback, FieldError, Limits, Micros, Operation, Source, Tags,
-    Target, TargetKind,
+    Declaration, Dialect, Event, Feedback, FieldError, Json, Limits, Micros, Operation, Source,
+    Tags, Target, TargetKind,
 };
 
 use super::config;
@@ -97,7 +97,7 @@ fn source<'a>(sent: SentSource<'a>) -> Option<Source<'a>> {
     }
     Some(Source {
         kind,
-        info: info.and_then(|raw| plaudit_event::Json::parse(raw.get()).ok()),
+        info: info.map(Json::from),
         run_id: None,
     })
 }

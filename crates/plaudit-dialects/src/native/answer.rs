@@ -11,6 +11,9 @@ use crate::{Answer, Delivery, Fates, Parsed, Refused};
 /// About the length of an accepted item's entry, in bytes.
 const ENTRY_BYTES: usize = 128;
 
+/// At least the length of what stands around the entries.
+const FRAME_BYTES: usize = 80;
+
 /// Writes the answer of a request.
 ///
 /// An event that certainly was not written is `unconfirmed` like one that may
@@ -38,10 +41,13 @@ pub(super) fn answer(parsed: &Parsed, fates: &Fates<'_>) -> Answer {
         (0, _, 0) => StatusCode::BAD_REQUEST,
         _ => StatusCode::MULTI_STATUS,
     };
-    let body = format!(
-        r#"{{"accepted":{},"rejected":{},"items":[{}]}}"#,
-        entries.accepted, entries.rejected, entries.text
-    );
+    let (accepted, rejected) = (entries.accepted, entries.rejected);
+    let mut body = String::with_capacity(FRAME_BYTES + entries.text.len());
+    let head = format_args!(r#"{{"accepted":{accepted},"rejected":{rejected},"items":["#);
+    body.write_fmt(head)
+        .expect("writing to a string cannot fail");
+    body.push_str(&entries.text);
+    body.push_str("]}");
     Answer {
         retry_after: fates.retry_after(),
         ..Answer::new(status, body)

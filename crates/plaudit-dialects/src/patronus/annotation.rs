@@ -6,9 +6,7 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
-use plaudit_event::{
-    Dialect, Feedback, FieldError, ItemCode, Json, Micros, Operation, Text, Value,
-};
+use plaudit_event::{Dialect, Feedback, FieldError, ItemCode, Micros, Operation, Text, Value};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -168,7 +166,7 @@ impl<'a> Annotation<'a> {
 }
 
 fn value(sent: &RawValue) -> Option<Value<'_>> {
-    Value::from_json(Json::parse(sent.get()).ok()?)
+    Value::from_json(sent.into())
 }
 
 fn required<'a>(text: Option<Text<'a>>, field: &'static str) -> Result<Text<'a>, FieldError> {

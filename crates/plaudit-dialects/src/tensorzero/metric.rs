@@ -89,7 +89,7 @@ impl<'r> Asked<'r> {
             }
             Self::Demonstration => {
                 demonstration::check(sent)?;
-                feedback.correction = Some(Params::json(sent)?);
+                feedback.correction = Some(sent.into());
             }
             Self::Declared(metric) => {
                 check_type(metric, &feedback.metric, sent)?;
@@ -126,7 +126,7 @@ fn check_type(metric: &Metric, name: &str, sent: &RawValue) -> Result<(), Denied
 }
 
 fn value<'a>(name: &str, sent: &'a RawValue) -> Result<Value<'a>, Denied> {
-    Value::from_json(Params::json(sent)?).ok_or_else(|| {
+    Value::from_json(sent.into()).ok_or_else(|| {
         Denied::bad_request(format!(
             "Feedback value for metric `{}` must not be null",
             shown(name)

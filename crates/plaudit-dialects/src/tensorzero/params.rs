@@ -4,7 +4,7 @@
 //! order in which they were sent. So does this, without building a tree: only a
 //! body that is no JSON is parsed a second time, for the words that say where.
 
-use plaudit_event::{Json, Tags, Text};
+use plaudit_event::{Tags, Text};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -61,11 +61,6 @@ impl<'a> Params<'a> {
             tags,
             dryrun: dryrun.unwrap_or(false),
         })
-    }
-
-    /// The value, kept as it was sent.
-    pub(super) fn json(value: &'a RawValue) -> Result<Json<'a>, Denied> {
-        Json::parse(value.get()).map_err(|_| missing("value"))
     }
 }
 
