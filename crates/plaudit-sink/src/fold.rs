@@ -5,7 +5,8 @@
 //! same order, gives the same row, because a change sets or clears whole fields.
 //!
 //! A change that ClickHouse cannot take folded in is given up, so that no fold
-//! applies it any more: see `unfoldable`.
+//! applies it any more, and so are those beyond the number that a version can count: see
+//! `unfoldable`.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -58,6 +59,9 @@ impl Steps {
         let mut folded = Folded::default();
         for ids in ids.chunks(IDS_A_QUERY) {
             let mut known = self.read_ids(ids).await?;
+            folded
+                .unfoldable
+                .extend(self.give_up_excess(&mut known).await?);
             let folds: Vec<Fold> = known
                 .iter()
                 .filter_map(|(id, known)| Fold::of(id, known, self.clock_skew()))
@@ -133,6 +137,27 @@ impl Steps {
             }
         }
         Ok(alone)
+    }
+}
+
+impl Known {
+    /// The patches of the latest put, by index, beyond as many as a version can count
+    /// (**P5**: each fold reads and applies all of them again).
+    fn excess(&self, clock_skew: i64) -> Vec<usize> {
+        let Some(latest) = self.rows.iter().max_by_key(|row| row.version) else {
+            return Vec::new();
+        };
+        let since = latest.version.version_time().0.saturating_sub(clock_skew);
+        let applies = |change: &Change| {
+            change.gave_up.is_none()
+                && change.kind == ChangeKind::Patch
+                && change.version_time.0 >= since
+        };
+        let applied = self.changes.iter().enumerate();
+        applied
+            .filter_map(|(index, change)| applies(change).then_some(index))
+            .skip(usize::try_from(RowVersion::MAX_CHANGES).unwrap_or(usize::MAX))
+            .collect()
     }
 }
 

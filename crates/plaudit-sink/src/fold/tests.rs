@@ -148,3 +148,31 @@ fn p4_a_change_that_was_given_up_is_not_applied() {
     );
     assert_eq!(folded(&[put("a", 100)], &changes[1..]).0, 0);
 }
+
+#[test]
+fn p5_patches_beyond_what_a_version_counts_are_too_many() {
+    let most = i64::try_from(RowVersion::MAX_CHANGES).unwrap();
+    let patches = |count: i64| -> Vec<Change> {
+        let times = 0..count;
+        times
+            .map(|time| change(ChangeKind::Patch, 100 + time, "c"))
+            .collect()
+    };
+    let mut known = Known {
+        rows: vec![put("a", 100)],
+        changes: patches(most),
+    };
+    assert!(known.excess(SKEW).is_empty());
+    known.changes = patches(most + 2);
+    let first = usize::try_from(most).unwrap();
+    assert_eq!(known.excess(SKEW), [first, first + 1]);
+
+    known.changes[0].gave_up = Some(GaveUp::NoFeedback);
+    assert_eq!(
+        known.excess(SKEW),
+        [first + 1],
+        "one that is given up is none"
+    );
+    known.rows = vec![put("a", 100 + most)];
+    assert!(known.excess(SKEW).is_empty(), "a later put begins anew");
+}

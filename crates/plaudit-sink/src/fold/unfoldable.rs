@@ -1,4 +1,5 @@
-//! Changes that ClickHouse cannot take folded in (**P6**).
+//! Changes that cannot be folded in (**P6**): ClickHouse does not take the row, or the
+//! feedback has been patched too often.
 //!
 //! The fold of an id is refused as data: one of its changes sets what the table
 //! cannot hold. The changes that no fold has applied yet are tried one by one on
@@ -7,6 +8,8 @@
 //!
 //! A retraction is never given up: `feedback_current` hides its feedback from the
 //! moment it is in `changes`, whether or not a tombstone can be written.
+
+use std::collections::HashMap;
 
 use plaudit_event::{Outcome, RowVersion};
 use plaudit_store::{Change, GaveUp, LedgerRange, StoreError, Table, encode_change};
@@ -48,8 +51,41 @@ impl Steps {
                 "clickhouse cannot take a row with these changes folded in: dead letters"
             );
         }
-        let own = marked.iter().filter(|change| *change.topic == *self.topic);
-        Ok(own.map(Change::place).collect())
+        Ok(self.own_places(&marked))
+    }
+
+    /// Marks the patches that are too many. What becomes of them is the caller's.
+    pub(super) async fn give_up_excess(
+        &self,
+        known: &mut HashMap<Id, Known>,
+    ) -> Result<Vec<(i32, i64)>, Stop> {
+        let mut marked = Vec::new();
+        for known in known.values_mut() {
+            let excess = known.excess(self.clock_skew());
+            mark(known, &excess, Some(GaveUp::Unfoldable));
+            marked.extend(
+                excess
+                    .iter()
+                    .filter_map(|index| known.changes.get(*index))
+                    .cloned(),
+            );
+        }
+        if marked.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.insert_marked(&marked).await?;
+        tracing::error!(
+            records = marked.len(),
+            most = RowVersion::MAX_CHANGES,
+            "patches of feedback that was patched too often since it was put: dead letters"
+        );
+        Ok(self.own_places(&marked))
+    }
+
+    /// Where those of this topic stand.
+    fn own_places(&self, changes: &[Change]) -> Vec<(i32, i64)> {
+        let own = changes.iter().filter(|change| *change.topic == *self.topic);
+        own.map(Change::place).collect()
     }
 
     /// Makes given-up changes final, so that no fold applies them any more.
