@@ -163,7 +163,7 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
-    fn take<E: de::Error>(&mut self, sent: Sent<Item<'a>>) -> Result<(), E> {
+    fn take<E: de::Error>(&mut self, sent: Sent<Box<Item<'a>>>) -> Result<(), E> {
         let index = self.items;
         self.items += 1;
         if self.items > self.call.max_events {
@@ -173,7 +173,7 @@ impl<'a> Reader<'_, 'a> {
         let event = match sent.0 {
             Ok(Edit::Set(item)) => item.into_event(self.call, index),
             Ok(Edit::Keep | Edit::Clear) | Err(_) => {
-                Err(FieldError::wrong_type("", Item::EXPECTED))
+                Err(FieldError::wrong_type("", Box::<Item<'_>>::EXPECTED))
             }
         };
         match event {

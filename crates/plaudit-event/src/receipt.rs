@@ -26,7 +26,8 @@ pub struct InvalidReceipt;
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.topic, self.partition, self.offset)
+        f.write_str(&self.topic)?;
+        write!(f, ":{}:{}", self.partition, self.offset)
     }
 }
 

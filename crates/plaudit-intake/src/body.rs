@@ -75,7 +75,10 @@ pub(crate) async fn read(
     let body = body.into_data_stream();
     let whole = async {
         match encoding {
-            Encoding::Identity => plain(body, room, limits.body_bytes).await,
+            Encoding::Identity => {
+                let announced = announced(headers).unwrap_or_default();
+                plain(body, room, announced, limits.body_bytes).await
+            }
             // Boxed: a decoder's future is far larger than what most requests need.
             packed => Box::pin(unpacked(packed, body, room, limits)).await,
         }
@@ -113,18 +116,22 @@ pub(crate) fn timed_out() -> ApiError {
 
 /// How the body is packed, unless it says that it is too large.
 fn encoding(headers: &HeaderMap, max_bytes: usize) -> Result<Encoding, ApiError> {
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > max_bytes) {
+    if announced(headers).is_some_and(|length| length > max_bytes) {
         return Err(Stopped::TooLarge(max_bytes).into());
     }
     Encoding::of(headers)
 }
 
+/// How long the body is, as far as its client says.
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
 async fn plain(
     mut body: BodyDataStream,
     mut room: Taken,
+    announced: usize,
     max_bytes: usize,
 ) -> Result<Whole, Stopped> {
     let mut first = Bytes::new();
@@ -144,6 +151,7 @@ async fn plain(
             first = chunk;
         } else {
             if rest.is_empty() {
+                rest.reserve(announced.min(STEP).max(first.len() + chunk.len()));
                 rest.extend_from_slice(&first);
             }
             rest.extend_from_slice(&chunk);

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use crate::raw::SECRETS;
 use crate::sent::{Fault, Fields, FromSent, content};
 
-/// What one feedback says, before it is known to make sense.
+/// What one feedback says, before it is known to make sense. On the heap: it is handed
+/// on through several layers, each of which would copy most of a kilobyte.
 #[derive(Default)]
 pub(super) struct Item<'a> {
     /// The first field that is wrong by itself.
@@ -70,7 +71,7 @@ pub(super) struct Time(pub(super) Micros);
 
 impl Item<'_> {
     /// The item, when no field of it is wrong by itself.
-    pub(super) fn checked(mut self) -> Result<Self, FieldError> {
+    pub(super) fn checked(mut self: Box<Self>) -> Result<Box<Self>, FieldError> {
         match self.fault.take() {
             Some(fault) => Err(fault),
             None => Ok(self),
@@ -78,11 +79,11 @@ impl Item<'_> {
     }
 }
 
-impl<'de> FromSent<'de> for Item<'de> {
+impl<'de> FromSent<'de> for Box<Item<'de>> {
     const EXPECTED: &'static str = "an object";
 
     fn from_object<A: MapAccess<'de>>(map: A) -> Result<Result<Self, Fault>, A::Error> {
-        let mut item = Item::default();
+        let mut item = Self::default();
         let mut fields = Fields::new(map);
         while let Some(name) = fields.next()? {
             match name.as_str() {

@@ -22,7 +22,11 @@ pub(super) struct Put<'a> {
 
 impl<'a> Put<'a> {
     /// The event that the item at `index` of a request asks for.
-    pub(super) fn read(call: &Call<'a>, index: usize, item: Item<'a>) -> Result<Self, FieldError> {
+    pub(super) fn read(
+        call: &Call<'a>,
+        index: usize,
+        item: Box<Item<'a>>,
+    ) -> Result<Self, FieldError> {
         let item = item.checked()?;
         let modified_at = item.modified_at.map(|time| time.0);
         let named = call.name_put(index, item.id, modified_at);

@@ -186,7 +186,7 @@ fn redeem(
     let run = token
         .target
         .map_or_else(|| token.trace_id.clone(), |target| target.id);
-    let item = Item {
+    let item = Box::new(Item {
         id: Some(token.id),
         key: Some(token.metric),
         run_id: Some(Id(run)),
@@ -201,7 +201,7 @@ fn redeem(
         }),
         rest: vec![(PRESIGNED.into(), &terms)],
         ..Item::default()
-    };
+    });
     let put = Put::read(call, 0, item).map_err(refuse)?;
     let mut batch = call.batch(Dialect::Langsmith, 0);
     batch.push(&put.event);

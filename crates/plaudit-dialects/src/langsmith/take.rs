@@ -118,10 +118,16 @@ pub(super) fn path_id(call: &Call<'_>) -> Result<Uuid, Refusal> {
     id.ok_or_else(|| error().into())
 }
 
-fn read<'a>(call: &Call<'a>, index: usize, sent: Sent<Item<'a>>) -> Result<Put<'a>, FieldError> {
+fn read<'a>(
+    call: &Call<'a>,
+    index: usize,
+    sent: Sent<Box<Item<'a>>>,
+) -> Result<Put<'a>, FieldError> {
     match sent.0 {
         Ok(Edit::Set(item)) => Put::read(call, index, item),
-        Ok(Edit::Keep | Edit::Clear) | Err(_) => Err(FieldError::wrong_type("", Item::EXPECTED)),
+        Ok(Edit::Keep | Edit::Clear) | Err(_) => {
+            Err(FieldError::wrong_type("", Box::<Item<'_>>::EXPECTED))
+        }
     }
 }
 
@@ -197,7 +203,7 @@ impl<'c, 'a> Reader<'c, 'a> {
     /// Reads one JSON value after the other, up to one that is none.
     fn stream(
         &mut self,
-        values: StreamDeserializer<'a, serde_json::de::StrRead<'a>, Sent<Item<'a>>>,
+        values: StreamDeserializer<'a, serde_json::de::StrRead<'a>, Sent<Box<Item<'a>>>>,
     ) -> Result<(), Refusal> {
         for sent in values {
             match sent {
@@ -208,7 +214,7 @@ impl<'c, 'a> Reader<'c, 'a> {
         Ok(())
     }
 
-    fn take(&mut self, sent: Sent<Item<'a>>) -> Result<(), Refusal> {
+    fn take(&mut self, sent: Sent<Box<Item<'a>>>) -> Result<(), Refusal> {
         match read(self.call, self.items, sent) {
             Ok(put) => {
                 self.count()?;

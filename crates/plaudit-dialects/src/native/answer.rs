@@ -69,10 +69,9 @@ impl Entries {
                 self.accepted += 1;
                 self.begin(index);
                 // Neither ids nor topic names have anything to escape.
-                self.write(format_args!(
-                    r#""accepted","id":"{}","receipt":"{receipt}""#,
-                    id.hyphenated()
-                ));
+                self.text.push_str(r#""accepted","id":""#);
+                self.id(id);
+                self.write(format_args!(r#"","receipt":"{receipt}""#));
                 if let Some(outcome) = fates.states.get(record) {
                     self.write(format_args!(r#","state":"{}""#, outcome.state()));
                 }
@@ -81,10 +80,9 @@ impl Entries {
             Delivery::Unconfirmed | Delivery::Refused(Refused::Busy { .. }) => {
                 self.unconfirmed += 1;
                 self.begin(index);
-                self.write(format_args!(
-                    r#""unconfirmed","id":"{}"}}"#,
-                    id.hyphenated()
-                ));
+                self.text.push_str(r#""unconfirmed","id":""#);
+                self.id(id);
+                self.text.push_str(r#""}"#);
             }
             Delivery::Refused(Refused::TooLarge) => {
                 let message = "must be smaller as a whole";
@@ -115,6 +113,12 @@ impl Entries {
             self.text.push(',');
         }
         self.write(format_args!(r#"{{"index":{index},"status":"#));
+    }
+
+    fn id(&mut self, id: Uuid) {
+        let mut buffer = Uuid::encode_buffer();
+        self.text
+            .push_str(id.hyphenated().encode_lower(&mut buffer));
     }
 
     fn write(&mut self, arguments: std::fmt::Arguments<'_>) {

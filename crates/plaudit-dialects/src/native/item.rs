@@ -11,7 +11,8 @@ use crate::Call;
 use crate::call::follow_value;
 use crate::sent::{Fault, Fields, FromSent};
 
-/// What one item says, before it is known to make sense.
+/// What one item says, before it is known to make sense. On the heap: it is handed on
+/// through several layers, each of which would copy most of a kilobyte.
 #[derive(Default)]
 pub(super) struct Item<'a> {
     /// The first field that is wrong by itself.
@@ -38,7 +39,7 @@ enum Verb {
 impl<'a> Item<'a> {
     /// The event that the item at `index` of a request asks for.
     pub(super) fn into_event(
-        mut self,
+        mut self: Box<Self>,
         call: &Call<'a>,
         index: usize,
     ) -> Result<Event<'a>, FieldError> {
@@ -55,13 +56,13 @@ impl<'a> Item<'a> {
     }
 
     fn into_put(
-        self,
+        mut self: Box<Self>,
         call: &Call<'a>,
         index: usize,
     ) -> Result<(Micros, Operation<'a>), FieldError> {
-        let trace_id = required(self.trace_id, "trace_id")?;
-        let metric = required(self.metric, "metric")?;
-        let mut content = self.content;
+        let trace_id = required(std::mem::take(&mut self.trace_id), "trace_id")?;
+        let metric = required(std::mem::take(&mut self.metric), "metric")?;
+        let content = &mut self.content;
         for text in [
             &mut content.comment,
             &mut content.rater,
@@ -82,7 +83,7 @@ impl<'a> Item<'a> {
         }
         if content.score.as_set().is_none() {
             content.score = Edit::Keep;
-            follow_value(&mut content);
+            follow_value(content);
         }
         let rater = content.rater.as_set();
         let own = own_id(
@@ -94,11 +95,11 @@ impl<'a> Item<'a> {
         )?;
         let named = call.name_put(index, own, self.modified_at.as_set().copied());
         let mut feedback = Feedback::new(named.id, trace_id, metric);
-        content.apply(&mut feedback);
+        self.content.apply(&mut feedback);
         Ok((named.version_time, Operation::Put(feedback)))
     }
 
-    fn into_patch(self) -> Result<Operation<'a>, FieldError> {
+    fn into_patch(self: Box<Self>) -> Result<Operation<'a>, FieldError> {
         self.refuse_what_names_a_put()?;
         let id = required(self.id, "id")?;
         let mut patch = self.content;
@@ -110,7 +111,7 @@ impl<'a> Item<'a> {
         Ok(Operation::Patch { id, patch })
     }
 
-    fn into_retraction(self) -> Result<Operation<'a>, FieldError> {
+    fn into_retraction(self: Box<Self>) -> Result<Operation<'a>, FieldError> {
         self.refuse_what_names_a_put()?;
         if let Some(field) = first_sent(&self.content) {
             return Err(not_here(field));
@@ -193,11 +194,11 @@ fn first_sent(content: &Patch<'_>) -> Option<&'static str> {
 
 // === what fields are read as ===
 
-impl<'de> FromSent<'de> for Item<'de> {
+impl<'de> FromSent<'de> for Box<Item<'de>> {
     const EXPECTED: &'static str = "an object";
 
     fn from_object<A: MapAccess<'de>>(map: A) -> Result<Result<Self, Fault>, A::Error> {
-        let mut item = Item::default();
+        let mut item = Self::default();
         let mut fields = Fields::new(map);
         while let Some(name) = fields.next()? {
             let content = &mut item.content;
