@@ -6,7 +6,7 @@
 use plaudit_event::{Json, Text};
 use serde_json::value::RawValue;
 
-use crate::json::written;
+use crate::json::Object;
 use crate::sent::Entries;
 
 /// Where some clients put their users' keys for model providers. No dialect keeps it,
@@ -69,20 +69,11 @@ pub(crate) fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
 pub(crate) fn object<'e>(
     entries: impl IntoIterator<Item = (&'e str, &'e str)>,
 ) -> Option<Json<'static>> {
-    let mut text = String::from("{");
+    let mut object = Object::default();
     for (key, json) in entries {
-        if text.len() > 1 {
-            text.push(',');
-        }
-        text.push_str(&written(&key));
-        text.push(':');
-        text.push_str(json);
+        object.push(key, json);
     }
-    if text.len() == 1 {
-        return None;
-    }
-    text.push('}');
-    Json::parse(&text).ok().map(Json::into_owned)
+    object.finish()
 }
 
 #[cfg(test)]

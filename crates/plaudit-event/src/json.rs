@@ -29,6 +29,15 @@ impl<'a> Json<'a> {
         Ok(Self(Cow::Borrowed(raw)))
     }
 
+    /// Checks that `text` is one JSON value and keeps it, without a copy.
+    ///
+    /// # Errors
+    /// [`NotJson`] when it is not.
+    pub fn from_text(text: String) -> Result<Json<'static>, NotJson> {
+        let raw = RawValue::from_string(text).map_err(NotJson)?;
+        Ok(Json(Cow::Owned(raw)))
+    }
+
     /// Writes any serialisable value as JSON text.
     ///
     /// # Errors

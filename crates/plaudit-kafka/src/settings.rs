@@ -236,10 +236,10 @@ const CONSUMER: &[(&str, &str)] = &[
     // a fifth of the rate.
     ("fetch.queue.backoff.ms", "5"),
     ("max.poll.interval.ms", MAX_POLL_INTERVAL_MS),
-    // One queue for all partitions, and what a fetch may add to it: together with
-    // librdkafka's own about 40 MiB at most. More makes it no faster.
-    ("queued.max.messages.kbytes", "8192"),
-    ("fetch.max.bytes", "4194304"),
+    // One queue for all partitions, and what a fetch may add to it, compressed: together
+    // with librdkafka's own about 20 MiB at most. More makes it no faster.
+    ("queued.max.messages.kbytes", "4096"),
+    ("fetch.max.bytes", "2097152"),
     ("statistics.interval.ms", STATISTICS_INTERVAL_MS),
 ];
 

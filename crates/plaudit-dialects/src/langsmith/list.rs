@@ -11,11 +11,11 @@ use serde_json::value::RawValue;
 
 use super::answer::detail;
 use super::item::{Id, Time};
-use super::metadata::{Object, entries, named};
+use super::metadata::{entries, named};
 use super::query::{Paging, wrong};
 use super::take::path_id;
 use super::{HIDDEN, SCORE, SOURCE};
-use crate::json::written;
+use crate::json::{Object, written};
 use crate::{Answer, Call, Refusal, Search, Stored};
 
 /// Asks for `GET /feedback/{id}`.
@@ -149,9 +149,7 @@ fn shown(stored: &Stored<'_>) -> String {
             object.push(&name, raw.get());
         }
     }
-    object
-        .finish()
-        .map_or_else(String::new, |json| json.get().to_owned())
+    object.text().unwrap_or_default()
 }
 
 /// Value and score as they were sent. A score alone is the value too, and what
@@ -187,7 +185,5 @@ fn source(feedback: &Feedback<'_>, rest: Option<&RawValue>) -> String {
     for (name, raw) in entries(rest) {
         object.push(&name, raw.get());
     }
-    object
-        .finish()
-        .map_or_else(|| "null".to_owned(), |json| json.get().to_owned())
+    object.text().unwrap_or_else(|| "null".to_owned())
 }

@@ -6,36 +6,11 @@ use serde_json::value::RawValue;
 
 use super::item::Item;
 use super::{AHEAD, SCORE, SOURCE};
-use crate::json::written;
+use crate::json::{Object, written};
 use crate::sent::Entries;
-
-/// A JSON object, written entry by entry.
-#[derive(Default)]
-pub(super) struct Object(String);
 
 /// The entry with the run that made a feedback, in the metadata of its source.
 const RUN: &str = "__run";
-
-// === impl Object ===
-
-impl Object {
-    /// Adds an entry; `json` is one JSON value.
-    pub(super) fn push(&mut self, name: &str, json: &str) {
-        self.0.push(if self.0.is_empty() { '{' } else { ',' });
-        self.0.push_str(&written(&name));
-        self.0.push(':');
-        self.0.push_str(json);
-    }
-
-    /// The object; `None` when it has no entry.
-    pub(super) fn finish(mut self) -> Option<Json<'static>> {
-        if self.0.is_empty() {
-            return None;
-        }
-        self.0.push('}');
-        Json::parse(&self.0).ok().map(Json::into_owned)
-    }
-}
 
 // === what is read ===
 
@@ -69,9 +44,13 @@ fn can_be_told_apart(value: &Value<'_>, score: &Value<'_>) -> bool {
     score.as_bool().is_none() && value.reading() != score.reading()
 }
 
-/// Adds each string of an object's top level that fits a tag.
-pub(super) fn add_tags<'a>(tags: &mut Tags<'a>, object: Option<&'a RawValue>, limits: &Limits) {
-    for (key, raw) in entries(object) {
+/// Adds each string of an object's entries that fits a tag.
+pub(super) fn add_tags<'a>(
+    tags: &mut Tags<'a>,
+    entries: impl Iterator<Item = (Text<'a>, &'a RawValue)>,
+    limits: &Limits,
+) {
+    for (key, raw) in entries {
         if tags.len() == limits.max_tags {
             return;
         }
@@ -86,8 +65,8 @@ pub(super) fn add_tags<'a>(tags: &mut Tags<'a>, object: Option<&'a RawValue>, li
 }
 
 /// The run that made the feedback, as the metadata of its source names it.
-pub(super) fn source_run<'a>(metadata: Option<&'a RawValue>) -> Option<Text<'a>> {
-    let run = named(metadata, RUN)?;
+pub(super) fn source_run<'a>(metadata: &[(Text<'a>, &'a RawValue)]) -> Option<Text<'a>> {
+    let (_, run) = metadata.iter().find(|(key, _)| key == RUN)?;
     string(named(Some(run), "run_id")?)
 }
 

@@ -1,13 +1,13 @@
 //! One LangSmith feedback as an event.
 
 use plaudit_event::{
-    Declaration, Dialect, Event, Feedback, FieldError, Json, Limits, Micros, Operation, Source,
-    Tags, Target, TargetKind,
+    Declaration, Dialect, Event, Feedback, FieldError, Json, Micros, Operation, Source, Tags,
+    Target, TargetKind,
 };
 
 use super::config;
 use super::item::{Id, Item, SentSource};
-use super::metadata::{add_tags, metadata, renamed, source_run};
+use super::metadata::{add_tags, entries, metadata, renamed, source_run};
 use crate::Call;
 
 /// The key of a feedback that has none.
@@ -34,8 +34,12 @@ impl<'a> Put<'a> {
         let ahead = modified_at.filter(|time| *time > call.received_at);
         let metadata = metadata(&item, ahead.as_ref().map(Micros::to_string).as_deref());
         let score = item.score.as_ref().and_then(|score| score.reading());
-        let source_metadata = item.source.as_ref().and_then(|source| source.metadata);
-        let tags = tags(&item, call.limits);
+        let of_source = item.source.as_ref().and_then(|source| source.metadata);
+        let of_source: Vec<_> = entries(of_source).collect();
+        let run_id = source_run(&of_source);
+        let mut tags = Tags::default();
+        add_tags(&mut tags, entries(item.extra), call.limits);
+        add_tags(&mut tags, of_source.into_iter(), call.limits);
         let (trace_id, target) = about(item.trace_id, item.run_id, item.session_id.clone())?;
         let key = item.key.unwrap_or_else(|| UNNAMED.into());
         let declaration = item
@@ -60,7 +64,7 @@ impl<'a> Put<'a> {
             feedback.source = source(sent);
         }
         if let Some(source) = &mut feedback.source {
-            source.run_id = source_run(source_metadata);
+            source.run_id = run_id;
         }
         check(call, &feedback).map_err(|error| match &*error.field {
             "value" if value_is_score => FieldError {
@@ -104,14 +108,6 @@ fn source<'a>(sent: SentSource<'a>) -> Option<Source<'a>> {
         info: info.map(Json::from),
         run_id: None,
     })
-}
-
-fn tags<'a>(item: &Item<'a>, limits: &Limits) -> Tags<'a> {
-    let mut tags = Tags::default();
-    let of_source = item.source.as_ref().and_then(|source| source.metadata);
-    add_tags(&mut tags, item.extra, limits);
-    add_tags(&mut tags, of_source, limits);
-    tags
 }
 
 /// Holds a feedback to the limits and to its key's configuration, where that is

@@ -1,6 +1,7 @@
 //! What LangSmith's clients send to be kept: one feedback, or a batch of them
 //! between runs.
 
+use memchr::memchr_iter;
 use plaudit_event::{Declaration, Dialect, Edit, FieldError, Operation, Patch, TargetKind};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -19,7 +20,7 @@ use crate::{Batch, Call, Parsed, Refusal};
 
 /// What stands between the parts of a multipart body. No JSON has it, so that what
 /// is wrong with one part ends there.
-const RECORD_SEPARATOR: char = '\x1e';
+const RECORD_SEPARATOR: u8 = 0x1e;
 
 /// The feedback in a batch of runs.
 #[derive(Deserialize)]
@@ -46,7 +47,10 @@ pub(super) fn one<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal
 /// Reads the feedback parts of `POST /runs/multipart`.
 pub(super) fn parts<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal> {
     let mut reader = Reader::new(call, body.len());
-    for part in body.split(|byte| char::from(*byte) == RECORD_SEPARATOR) {
+    let mut start = 0;
+    for end in memchr_iter(RECORD_SEPARATOR, body).chain([body.len()]) {
+        let part = body.get(start..end).unwrap_or_default();
+        start = end + 1;
         match std::str::from_utf8(part) {
             Ok(text) => reader.stream(serde_json::Deserializer::from_str(text).into_iter())?,
             Err(_) => reader.reject(FieldError::wrong_type("", "UTF-8"))?,
