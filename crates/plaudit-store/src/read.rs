@@ -103,10 +103,13 @@ impl Reader {
         }
     }
 
-    /// What takes a few granules: threads would cost more than they bring.
     async fn fetch_few<T: RowOwned + RowRead>(&self, sql: Sql) -> Result<Vec<T>, ReadError> {
-        self.answer(self.query(sql).with_setting("max_threads", "1"))
-            .await
+        self.answer(self.few(sql)).await
+    }
+
+    /// What takes a few granules: threads would cost more than they bring.
+    fn few(&self, sql: Sql) -> Query {
+        self.query(sql).with_setting("max_threads", "1")
     }
 
     async fn fetch<T: RowOwned + RowRead>(&self, sql: Sql) -> Result<Vec<T>, ReadError> {
