@@ -38,6 +38,12 @@ const REPLICATED_SETTINGS: [(&str, &str); 2] = [
     ("prefer_localhost_replica", "0"),
 ];
 
+/// The servers' defaults of the same, for whoever only reads: every replica gets its share.
+const ANY_REPLICA: [(&str, &str); 2] = [
+    ("load_balancing", "random"),
+    ("prefer_localhost_replica", "1"),
+];
+
 /// Where replicas of a table find each other. Said in full, and not by the servers'
 /// default: that has an id in it which each `CREATE` that is not `ON CLUSTER` makes anew,
 /// also the one of a node that is added later. Its macros are the servers' business.
@@ -46,14 +52,27 @@ const REPLICA: &str = "'/clickhouse/tables/{shard}/{database}/{table}', '{replic
 impl ClusterConfig {
     /// A client that asks a cluster as one has to.
     pub(crate) fn configure(&self, client: Client) -> Client {
-        let shards = self.name.iter().flat_map(|_| SETTINGS);
-        let replicated = self.name.is_some() && self.replicated;
-        let replicas = replicated.then_some(REPLICATED_SETTINGS);
-        let settings = shards.chain(replicas.into_iter().flatten());
-        settings.fold(client, |client, (name, value)| {
-            client.with_setting(name, value)
-        })
+        let shards = self.name.is_some().then_some(SETTINGS);
+        let replicas = self.has_replicas().then_some(REPLICATED_SETTINGS);
+        let settings = shards.into_iter().flatten();
+        set(client, settings.chain(replicas.into_iter().flatten()))
     }
+
+    /// A configured client that only reads, and takes what a replica has.
+    pub(crate) fn of_any_replica(&self, client: Client) -> Client {
+        let any = self.has_replicas().then_some(ANY_REPLICA);
+        set(client, any.into_iter().flatten())
+    }
+
+    fn has_replicas(&self) -> bool {
+        self.name.is_some() && self.replicated
+    }
+}
+
+fn set<'s>(client: Client, settings: impl Iterator<Item = (&'s str, &'s str)>) -> Client {
+    settings.fold(client, |client, (name, value)| {
+        client.with_setting(name, value)
+    })
 }
 
 impl ClickhouseConfig {
@@ -84,9 +103,10 @@ impl ClickhouseConfig {
                 ("{global}", in_cluster("GLOBAL ")),
             ],
         );
-        Some(match cluster {
-            Some(_) if self.cluster.replicated => replicated(statement),
-            _ => statement,
+        Some(if self.cluster.has_replicas() {
+            replicated(statement)
+        } else {
+            statement
         })
     }
 }

@@ -73,8 +73,10 @@ impl Reader {
     pub fn new(store: Store, timeout: Duration) -> Self {
         let seconds = timeout.as_millis().div_ceil(1000).max(1);
         let client = store
-            .client()
-            .clone()
+            .config()
+            .cluster
+            .of_any_replica(store.client().clone());
+        let client = client
             // Reads, and the settings below.
             .with_setting("readonly", "2")
             // A reader takes what the replica has.
