@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod cluster;
 mod dead;
 mod drain;
 mod drill;

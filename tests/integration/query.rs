@@ -3,8 +3,9 @@
 //! retractions without one, and many feedbacks received at one time.
 
 use anyhow::{Context, Result};
+use plaudit_store::{ClickhouseConfig, ClusterConfig, Store};
 use serde_json::Value;
-use support::{Options, Stack, run};
+use support::{Database, Options, Stack, run};
 
 /// The filters of a list, each with the condition that it stands for.
 const FILTERS: [(&str, &str); 17] = [
@@ -41,7 +42,7 @@ const FILTERS: [(&str, &str); 17] = [
 
 /// Writes some of 300 feedbacks, each anew: what it says follows from its number and
 /// the wave's. Waves overlap, and times are few.
-async fn write_wave(stack: &Stack, wave: u32) -> Result<()> {
+async fn write_wave(db: &Database, wave: u32) -> Result<()> {
     let sql = format!(
         "INSERT INTO {{db}}.feedback (project, trace_id, id, version, is_deleted, target_kind, target_id,
             metric, value_type, value, score, weight, tags, rater, group_id, experiment_id, session_id,
@@ -57,9 +58,18 @@ async fn write_wave(stack: &Stack, wave: u32) -> Result<()> {
             if(h % 5 = 0, 'portkey', 'native'), 'written', 0, n + 1000 * {wave}
         FROM (SELECT number AS n, cityHash64(number, {wave}) AS h FROM numbers(300)
             WHERE cityHash64(number, {wave}, 'in') % 5 < 2)
-        SETTINGS insert_deduplicate = 0"
+        SETTINGS insert_deduplicate = 0, distributed_foreground_insert = 1"
     );
-    stack.db.execute(&sql).await.map(drop)
+    db.execute(&sql).await.map(drop)
+}
+
+/// Writes changes to some of it, every other one a retraction.
+async fn write_changes(db: &Database) -> Result<()> {
+    let sql = "INSERT INTO {db}.changes (project, id, topic, partition, offset, kind)
+        SELECT project, id, 'written', 1, rowNumberInAllBlocks(), if(number % 2 = 0, 'retract', 'patch')
+        FROM (SELECT DISTINCT project, id, cityHash64(id) AS number FROM {db}.feedback WHERE cityHash64(id) % 10 < 2)
+        SETTINGS distributed_foreground_insert = 1";
+    db.execute(sql).await.map(drop)
 }
 
 /// Everything of a list, page by page, as (trace, id, metric, receipt).
@@ -94,13 +104,13 @@ fn text(value: &Value) -> String {
 }
 
 /// What the view says of the same.
-async fn current(stack: &Stack, condition: &str) -> Result<Vec<[String; 4]>> {
+async fn current(db: &Database, condition: &str) -> Result<Vec<[String; 4]>> {
     let sql = format!(
         "SELECT trace_id, id, metric, concat(topic, ':', toString(partition), ':', toString(offset)) AS receipt
         FROM {{db}}.feedback_current AS f WHERE project = 'default' AND {condition}
         ORDER BY f.received_at DESC, f.trace_id DESC, f.id DESC"
     );
-    let rows = stack.db.rows(&sql).await?;
+    let rows = db.rows(&sql).await?;
     Ok(rows
         .iter()
         .map(|row| ["trace_id", "id", "metric", "receipt"].map(|field| text(&row[field])))
@@ -110,27 +120,25 @@ async fn current(stack: &Stack, condition: &str) -> Result<Vec<[String; 4]>> {
 #[test]
 fn p3_every_list_is_what_the_view_holds() -> Result<()> {
     run(Options::default(), async |stack| {
-        // Else what is to be seen through is merged away.
-        stack.db.execute("SYSTEM STOP MERGES {db}.feedback").await?;
-        for wave in [0, 1, 2, 3, 4, 1] {
-            write_wave(stack, wave).await?;
-        }
-        stack.db.execute(
-            "INSERT INTO {db}.changes (project, id, topic, partition, offset, kind)
-            SELECT project, id, 'written', 1, rowNumberInAllBlocks(), if(number % 2 = 0, 'retract', 'patch')
-            FROM (SELECT DISTINCT project, id, cityHash64(id) AS number FROM {db}.feedback WHERE cityHash64(id) % 10 < 2)",
-        ).await?;
+        lists_are_the_views(stack, [2, 1000]).await
+    })
+}
 
+#[test]
+fn p3_every_list_of_two_shards_is_what_the_view_of_one_server_holds() -> Result<()> {
+    run(two_shards(), async |stack| {
+        lists_are_the_views(stack, [20, 1000]).await?;
+        let single = ClickhouseConfig {
+            database: format!("{}_single", stack.db.name()),
+            cluster: ClusterConfig::default(),
+            ..stack.clickhouse()
+        };
+        let db = Database::new(&single.url, &single.database);
+        Store::new(single)?.migrate().await?;
+        write_lists(&db).await?;
         for (filter, condition) in FILTERS {
-            let expected = current(stack, condition).await?;
-            assert!(expected.len() > 2, "{filter}: too little to tell");
-            for limit in [2, 1000] {
-                assert_eq!(
-                    listed(stack, filter, limit).await?,
-                    expected,
-                    "{filter}, {limit} a page"
-                );
-            }
+            let expected = current(&db, condition).await?;
+            assert_eq!(current(&stack.db, condition).await?, expected, "{filter}");
         }
         Ok(())
     })
@@ -138,43 +146,88 @@ fn p3_every_list_is_what_the_view_holds() -> Result<()> {
 
 #[test]
 fn p3_every_aggregate_is_the_views() -> Result<()> {
-    run(Options::default(), async |stack| {
-        stack.db.execute("SYSTEM STOP MERGES {db}.feedback").await?;
-        for wave in [0, 1, 2, 2] {
-            write_wave(stack, wave).await?;
+    run(Options::default(), aggregates_are_the_views)
+}
+
+#[test]
+fn p3_every_aggregate_of_two_shards_is_the_views() -> Result<()> {
+    run(two_shards(), aggregates_are_the_views)
+}
+
+fn two_shards() -> Options {
+    Options {
+        sharded: true,
+        ..Options::default()
+    }
+}
+
+async fn write_lists(db: &Database) -> Result<()> {
+    for wave in [0, 1, 2, 3, 4, 1] {
+        write_wave(db, wave).await?;
+    }
+    write_changes(db).await
+}
+
+async fn lists_are_the_views(stack: &Stack, limits: [usize; 2]) -> Result<()> {
+    stop_merges(stack).await?;
+    write_lists(&stack.db).await?;
+    for (filter, condition) in FILTERS {
+        let expected = current(&stack.db, condition).await?;
+        assert!(expected.len() > 2, "{filter}: too little to tell");
+        for limit in limits {
+            assert_eq!(
+                listed(stack, filter, limit).await?,
+                expected,
+                "{filter}, {limit} a page"
+            );
         }
-        let columns = "count() AS count, avg(score) AS mean,
-            sum(score * weight) / nullIf(sum(weight), 0) AS weighted_mean";
-        let sql = format!(
-            "SELECT metric, {columns} FROM {{db}}.feedback_current WHERE project = 'default' GROUP BY metric"
-        );
-        for row in stack.db.rows(&sql).await? {
-            let summary = stack
-                .api
-                .get(&format!("/v1/metrics/{}?by=tag.env", text(&row["metric"])))
-                .await?;
-            same_numbers(&summary.json, &row);
-            let groups = summary.at("/groups").as_array().context("groups")?;
-            let in_groups: u64 = groups
-                .iter()
-                .filter_map(|group| group["count"].as_u64())
-                .sum();
-            assert_eq!(Some(in_groups), row["count"].as_u64(), "{}", summary.text);
-        }
-        let sql = format!(
-            "SELECT metric, {columns} FROM {{db}}.feedback_current
-            WHERE project = 'default' AND trace_id = 't3' GROUP BY metric ORDER BY metric"
-        );
-        let rows = stack.db.rows(&sql).await?;
-        let trace = stack.api.get("/v1/traces/t3/feedback").await?;
-        let metrics = trace.at("/metrics").as_array().context("metrics")?;
-        assert_eq!(metrics.len(), rows.len(), "{}", trace.text);
-        for (metric, row) in metrics.iter().zip(&rows) {
-            assert_eq!(metric["metric"], row["metric"]);
-            same_numbers(metric, row);
-        }
-        Ok(())
-    })
+    }
+    Ok(())
+}
+
+/// Else what is to be seen through is merged away.
+async fn stop_merges(stack: &Stack) -> Result<()> {
+    stack
+        .on_every_node("SYSTEM STOP MERGES {db}.feedback{local}")
+        .await
+}
+
+async fn aggregates_are_the_views(stack: &mut Stack) -> Result<()> {
+    stop_merges(stack).await?;
+    for wave in [0, 1, 2, 2] {
+        write_wave(&stack.db, wave).await?;
+    }
+    let columns = "count() AS count, avg(score) AS mean,
+        sum(score * weight) / nullIf(sum(weight), 0) AS weighted_mean";
+    let sql = format!(
+        "SELECT metric, {columns} FROM {{db}}.feedback_current WHERE project = 'default' GROUP BY metric"
+    );
+    for row in stack.db.rows(&sql).await? {
+        let summary = stack
+            .api
+            .get(&format!("/v1/metrics/{}?by=tag.env", text(&row["metric"])))
+            .await?;
+        same_numbers(&summary.json, &row);
+        let groups = summary.at("/groups").as_array().context("groups")?;
+        let in_groups: u64 = groups
+            .iter()
+            .filter_map(|group| group["count"].as_u64())
+            .sum();
+        assert_eq!(Some(in_groups), row["count"].as_u64(), "{}", summary.text);
+    }
+    let sql = format!(
+        "SELECT metric, {columns} FROM {{db}}.feedback_current
+        WHERE project = 'default' AND trace_id = 't3' GROUP BY metric ORDER BY metric"
+    );
+    let rows = stack.db.rows(&sql).await?;
+    let trace = stack.api.get("/v1/traces/t3/feedback").await?;
+    let metrics = trace.at("/metrics").as_array().context("metrics")?;
+    assert_eq!(metrics.len(), rows.len(), "{}", trace.text);
+    for (metric, row) in metrics.iter().zip(&rows) {
+        assert_eq!(metric["metric"], row["metric"]);
+        same_numbers(metric, row);
+    }
+    Ok(())
 }
 
 fn same_numbers(answer: &Value, row: &Value) {

@@ -246,7 +246,7 @@ pub async fn tool(settings: &[(&str, String)], arguments: &[&str]) -> Result<std
         ("clickhouse.url", backend.clickhouse_url.clone()),
     ];
     let mut all: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
-    for (key, value) in settings.iter().chain(&addresses) {
+    for (key, value) in addresses.iter().chain(settings) {
         all.extend(["--set".to_owned(), format!("{key}={value}")]);
     }
     let all: Vec<&str> = all.iter().map(String::as_str).collect();

@@ -28,6 +28,7 @@ use crate::api::Api;
 use crate::backend;
 use crate::judge;
 use crate::log::Log;
+use crate::shards::Shards;
 use crate::sql::Database;
 use crate::wait::{DEADLINE, wait_until};
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub metrics: MetricsConfig,
     /// Where the sinks find ClickHouse, instead of the engine's own address.
     pub sink_clickhouse_url: Option<String>,
+    /// Two engines of its own, the shards of a cluster, instead of the shared one.
+    pub sharded: bool,
     /// How long feedback is kept.
     pub retention: Option<Duration>,
     /// Parts of ERROR lines that this test provokes.
@@ -67,6 +70,8 @@ pub struct Stack {
     pub kafka: KafkaConfig,
     /// What the services log.
     pub log: Log,
+    /// The engines, where they are the test's own.
+    pub shards: Option<Shards>,
     options: Options,
     admin: Admin,
     producer: ConfirmingProducer,
@@ -106,6 +111,7 @@ impl Default for Options {
             },
             metrics: MetricsConfig::default(),
             sink_clickhouse_url: None,
+            sharded: false,
             retention: None,
             expected_errors: &[],
         }
@@ -147,8 +153,13 @@ impl Stack {
         };
         let admin = Admin::new(&kafka)?;
         admin.ensure_topics(DEADLINE).await?;
-        let url = &backend().clickhouse_url;
-        let store = Store::new(clickhouse(url, &name, &options))?;
+        let shards = match options.sharded {
+            true => Some(Shards::start().await?),
+            false => None,
+        };
+        let config = clickhouse(shards.as_ref(), &name, &options);
+        let url = config.url.clone();
+        let store = Store::new(config)?;
         store.migrate().await?;
 
         let runtime = service_runtime(&log)?;
@@ -159,10 +170,11 @@ impl Stack {
         let intake = make_intake(&options, &kafka, query_address)?;
         let mut stack = Self {
             api: Api::new(&format!("http://{address}")),
-            db: Database::new(url, &name),
+            db: Database::new(&url, &name),
             producer: ConfirmingProducer::new(&kafka)?,
             kafka,
             log,
+            shards,
             admin,
             sinks: Vec::new(),
             servers: Vec::new(),
@@ -181,10 +193,11 @@ impl Stack {
 
     /// Starts one more sink in the group; returns its number.
     pub fn start_sink(&mut self) -> usize {
-        let own_url = &backend().clickhouse_url;
-        let url = self.options.sink_clickhouse_url.as_ref().unwrap_or(own_url);
-        let store = Store::new(clickhouse(url, self.db.name(), &self.options))
-            .expect("plain HTTP needs no certificates");
+        let mut config = self.clickhouse();
+        if let Some(url) = &self.options.sink_clickhouse_url {
+            config.url.clone_from(url);
+        }
+        let store = Store::new(config).expect("plain HTTP needs no certificates");
         let (config, kafka) = (self.options.sink.clone(), self.kafka.clone());
         let sink = self.spawn(
             "sink",
@@ -234,13 +247,51 @@ impl Stack {
 
     /// Settings that put a process of the built binary in this stack's place.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let clickhouse = self.clickhouse();
+        let mut settings = vec![
             ("kafka.topic", self.kafka.topic.clone()),
             ("kafka.group", self.kafka.group.clone()),
             ("kafka.metrics_topic", self.kafka.metrics_topic.clone()),
             ("clickhouse.database", self.db.name().to_owned()),
+            ("clickhouse.url", clickhouse.url),
             ("auth.mode", "open".to_owned()),
-        ]
+        ];
+        if let Some(name) = clickhouse.cluster.name {
+            let nodes = format!("{:?}", clickhouse.cluster.nodes);
+            settings.extend([
+                ("clickhouse.cluster.name", name),
+                ("clickhouse.cluster.replicated", "false".to_owned()),
+                ("clickhouse.cluster.nodes", nodes),
+            ]);
+        }
+        settings
+    }
+
+    /// How the services reach ClickHouse.
+    pub fn clickhouse(&self) -> ClickhouseConfig {
+        clickhouse(self.shards.as_ref(), self.db.name(), &self.options)
+    }
+
+    /// The test's database, on every node.
+    pub fn nodes(&self) -> Vec<Database> {
+        let at = |url: &String| Database::new(url, self.db.name());
+        match &self.shards {
+            Some(shards) => shards.config().nodes.iter().map(at).collect(),
+            None => vec![self.db.clone()],
+        }
+    }
+
+    /// Runs a statement on every node. `{local}` is what the names of the tables that hold
+    /// rows end with.
+    ///
+    /// # Errors
+    /// What a server says.
+    pub async fn on_every_node(&self, sql: &str) -> Result<()> {
+        let local = self.shards.as_ref().map_or("", |_| "_local");
+        for node in self.nodes() {
+            node.execute(&sql.replace("{local}", local)).await?;
+        }
+        Ok(())
     }
 
     /// Whether a sink says that it is ready.
@@ -381,11 +432,12 @@ fn service_runtime(log: &Log) -> Result<Runtime> {
     Ok(runtime)
 }
 
-fn clickhouse(url: &str, database: &str, options: &Options) -> ClickhouseConfig {
+fn clickhouse(shards: Option<&Shards>, database: &str, options: &Options) -> ClickhouseConfig {
     ClickhouseConfig {
-        url: url.to_owned(),
+        url: shards.map_or_else(|| backend().clickhouse_url.clone(), |shards| shards.url(0)),
         database: database.to_owned(),
         retention: options.retention,
+        cluster: shards.map(Shards::config).unwrap_or_default(),
         ..ClickhouseConfig::default()
     }
 }

@@ -154,7 +154,9 @@ impl Steps {
         let Err(mut gave_up) = answer else {
             return Ok(Ok(()));
         };
-        if gave_up.unanswered && gave_up.why != Why::Fatal {
+        // Of several shards one has refused its rows, and another may still take its own.
+        let may_land = gave_up.unanswered || (!is_alone && self.store.is_cluster());
+        if may_land && gave_up.why != Why::Fatal {
             self.insist("end unanswered inserts", || self.store.kill(payload))
                 .await?;
         }

@@ -96,9 +96,11 @@ async fn wait_for_schema(store: &Store, readiness: &Readiness) -> Result<(), Sin
                 readiness.clear(CLICKHOUSE);
                 return Ok(());
             }
-            Err(error @ (MigrateError::Newer { .. } | MigrateError::Column { .. })) => {
-                return Err(SinkError::Schema(error));
-            }
+            Err(
+                error @ (MigrateError::Newer { .. }
+                | MigrateError::Column { .. }
+                | MigrateError::Shape { .. }),
+            ) => return Err(SinkError::Schema(error)),
             Err(error) => error,
         };
         let cause = std::error::Error::source(&error).map(ToString::to_string);

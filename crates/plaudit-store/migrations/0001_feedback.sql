@@ -9,7 +9,7 @@
 -- merges make wide parts of it, column by column.
 -- auto_statistics_types: nothing here is planned by them, and every merge would
 -- make them anew.
-CREATE TABLE IF NOT EXISTS {database}.feedback
+CREATE TABLE IF NOT EXISTS {database}.feedback{local}{on_cluster}
 (
     project         LowCardinality(String),
     trace_id        String,
@@ -50,9 +50,13 @@ SETTINGS non_replicated_deduplication_window = 1000,
          min_level_for_wide_part = 1,
          auto_statistics_types = '';
 
+-- All versions of a feedback are on one shard: each applies FINAL by itself.
+{if cluster} CREATE TABLE IF NOT EXISTS {database}.feedback{on_cluster} AS {database}.feedback{local}
+ENGINE = Distributed({cluster}, '{database}', 'feedback{local}', cityHash64(trace_id));
+
 -- Patches and retractions as they came: a fold reads all of an id again, so
 -- they are kept as long as what they change. `record` is the Kafka value.
-CREATE TABLE IF NOT EXISTS {database}.changes
+CREATE TABLE IF NOT EXISTS {database}.changes{local}{on_cluster}
 (
     project         LowCardinality(String),
     id              UUID,
@@ -71,10 +75,13 @@ ENGINE = ReplacingMergeTree(gave_up)
 ORDER BY (project, id, topic, partition, offset)
 SETTINGS non_replicated_deduplication_window = 1000, auto_statistics_types = '';
 
+{if cluster} CREATE TABLE IF NOT EXISTS {database}.changes{on_cluster} AS {database}.changes{local}
+ENGINE = Distributed({cluster}, '{database}', 'changes{local}', cityHash64(id));
+
 -- What became of every offset: a set of ranges. Ranges may repeat and overlap;
 -- an offset has the strongest outcome of those that cover it. No range is
 -- longer than the store's MAX_SPAN, so that a point is found by its `first`.
-CREATE TABLE IF NOT EXISTS {database}.ledger
+CREATE TABLE IF NOT EXISTS {database}.ledger{local}{on_cluster}
 (
     topic           LowCardinality(String),
     partition       Int32,
@@ -88,3 +95,6 @@ CREATE TABLE IF NOT EXISTS {database}.ledger
 ENGINE = ReplacingMergeTree
 ORDER BY (topic, partition, first, last, outcome)
 SETTINGS non_replicated_deduplication_window = 1000, auto_statistics_types = '';
+
+{if cluster} CREATE TABLE IF NOT EXISTS {database}.ledger{on_cluster} AS {database}.ledger{local}
+ENGINE = Distributed({cluster}, '{database}', 'ledger{local}', cityHash64(topic, partition));

@@ -5,7 +5,9 @@
 --
 -- merge_selector_base: a merge takes twice as many parts, so that an entry is
 -- written again half as often. Nothing reads these with FINAL.
-CREATE TABLE IF NOT EXISTS {database}.feedback_by_metric
+--
+-- No cluster was ever without the orders of migration 4, which end these.
+{if single} CREATE TABLE IF NOT EXISTS {database}.feedback_by_metric
 (
     project         LowCardinality(String),
     metric          LowCardinality(String),
@@ -22,12 +24,12 @@ SETTINGS non_replicated_deduplication_window = 1000,
          merge_selector_base = 10,
          auto_statistics_types = '';
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.feedback_to_metric
+{if single} CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.feedback_to_metric
 TO {database}.feedback_by_metric AS
 SELECT project, metric, trace_id, id, version, is_deleted, received_at
 FROM {database}.feedback;
 
-CREATE TABLE IF NOT EXISTS {database}.feedback_by_tag
+{if single} CREATE TABLE IF NOT EXISTS {database}.feedback_by_tag
 (
     project         LowCardinality(String),
     tag             LowCardinality(String),
@@ -45,13 +47,13 @@ SETTINGS non_replicated_deduplication_window = 1000,
          merge_selector_base = 10,
          auto_statistics_types = '';
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.feedback_to_tag
+{if single} CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.feedback_to_tag
 TO {database}.feedback_by_tag AS
 SELECT project, tags.1 AS tag, tags.2 AS text, trace_id, id, version, is_deleted, received_at
 FROM {database}.feedback
 ARRAY JOIN CAST(tags, 'Array(Tuple(LowCardinality(String), String))') AS tags;
 
-CREATE TABLE IF NOT EXISTS {database}.feedback_by_id
+{if single} CREATE TABLE IF NOT EXISTS {database}.feedback_by_id
 (
     project         LowCardinality(String),
     id              UUID,
@@ -65,7 +67,7 @@ SETTINGS non_replicated_deduplication_window = 1000,
          merge_selector_base = 10,
          auto_statistics_types = '';
 
-CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.feedback_to_id
+{if single} CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.feedback_to_id
 TO {database}.feedback_by_id AS
 SELECT project, id, trace_id, version, received_at
 FROM {database}.feedback;

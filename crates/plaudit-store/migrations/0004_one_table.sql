@@ -10,18 +10,18 @@
 -- orders; a part without them is read row by row until its next merge.
 -- ZSTD: identifiers do not repeat, and LZ4 keeps a hexadecimal digit as a byte.
 -- Times and offsets of neighbours are near each other.
-ALTER TABLE {database}.feedback
+ALTER TABLE {database}.feedback{local}{on_cluster}
     MODIFY SETTING deduplicate_merge_projection_mode = 'rebuild',
                    lightweight_mutation_projection_mode = 'drop',
                    default_compression_codec = 'ZSTD(1)';
 
-ALTER TABLE {database}.feedback
+ALTER TABLE {database}.feedback{local}{on_cluster}
     MODIFY COLUMN version     CODEC(Delta, ZSTD(1)),
     MODIFY COLUMN created_at  CODEC(Delta, ZSTD(1)),
     MODIFY COLUMN received_at CODEC(Delta, ZSTD(1)),
     MODIFY COLUMN offset      CODEC(Delta, ZSTD(1));
 
-ALTER TABLE {database}.feedback
+ALTER TABLE {database}.feedback{local}{on_cluster}
     ADD INDEX IF NOT EXISTS by_trace trace_id TYPE bloom_filter(0.01) GRANULARITY 1,
     ADD INDEX IF NOT EXISTS by_tag
         arrayMap((key, text) -> concat(key, '=', text), mapKeys(tags), mapValues(tags))
@@ -33,18 +33,18 @@ ALTER TABLE {database}.feedback
         ORDER BY project, metric, received_at, trace_id, id);
 
 -- In the background, part by part; until then a part is read as one without them.
-ALTER TABLE {database}.feedback
+ALTER TABLE {database}.feedback{local}{on_cluster}
     MATERIALIZE INDEX by_trace,
     MATERIALIZE INDEX by_tag,
     MATERIALIZE PROJECTION by_id,
     MATERIALIZE PROJECTION by_metric;
 
-DROP VIEW IF EXISTS {database}.feedback_to_metric SYNC;
-DROP VIEW IF EXISTS {database}.feedback_to_tag SYNC;
-DROP VIEW IF EXISTS {database}.feedback_to_id SYNC;
-DROP TABLE IF EXISTS {database}.feedback_by_metric SYNC;
-DROP TABLE IF EXISTS {database}.feedback_by_tag SYNC;
-DROP TABLE IF EXISTS {database}.feedback_by_id SYNC;
+{if single} DROP VIEW IF EXISTS {database}.feedback_to_metric SYNC;
+{if single} DROP VIEW IF EXISTS {database}.feedback_to_tag SYNC;
+{if single} DROP VIEW IF EXISTS {database}.feedback_to_id SYNC;
+{if single} DROP TABLE IF EXISTS {database}.feedback_by_metric SYNC;
+{if single} DROP TABLE IF EXISTS {database}.feedback_by_tag SYNC;
+{if single} DROP TABLE IF EXISTS {database}.feedback_by_id SYNC;
 
 -- What makes out most of what is left.
-ALTER TABLE {database}.changes MODIFY SETTING default_compression_codec = 'ZSTD(1)';
+ALTER TABLE {database}.changes{local}{on_cluster} MODIFY SETTING default_compression_codec = 'ZSTD(1)';

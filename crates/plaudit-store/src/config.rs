@@ -34,6 +34,26 @@ pub struct ClickhouseConfig {
     pub timeout: Duration,
     /// How batches are compressed on their way to the server.
     pub compression: InsertCompression,
+    /// Several servers that share the tables.
+    pub cluster: ClusterConfig,
+}
+
+/// Several ClickHouse servers that share the tables (`clickhouse.cluster.*`).
+///
+/// Chosen once: `plaudit migrate` makes the tables of a cluster, and no others become it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    /// The cluster, as the servers' `remote_servers` name it; absent, there is one server.
+    pub name: Option<String>,
+    /// Whether each shard has replicas: the tables replicate, and a write is answered when
+    /// a majority has it.
+    ///
+    /// Needs Keeper and the macros `shard` and `replica` on every server.
+    pub replicated: bool,
+    /// The HTTP interfaces of all servers, to each of which Plaudit says what concerns it:
+    /// the tables, and what is deleted. Empty, that is said `ON CLUSTER`, which needs Keeper.
+    pub nodes: Vec<String>,
 }
 
 /// How batches are compressed on their way to the server.
@@ -58,6 +78,17 @@ impl Default for ClickhouseConfig {
             retention: None,
             timeout: Duration::from_secs(60),
             compression: InsertCompression::default(),
+            cluster: ClusterConfig::default(),
+        }
+    }
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self {
+            name: None,
+            replicated: true,
+            nodes: Vec::new(),
         }
     }
 }
@@ -83,6 +114,32 @@ impl ClickhouseConfig {
         if self.timeout.is_zero() {
             problems.push("clickhouse.timeout: must not be zero".to_owned());
         }
+        problems.extend(self.cluster.problems(&self.url));
+        problems
+    }
+}
+
+impl ClusterConfig {
+    fn problems(&self, url: &str) -> Vec<String> {
+        let mut problems = Vec::new();
+        // It is written into DDL.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        match self.name.as_deref() {
+            None if !self.nodes.is_empty() => problems.push(
+                "clickhouse.cluster.nodes: are of no cluster without clickhouse.cluster.name"
+                    .to_owned(),
+            ),
+            Some(name) if name.is_empty() || !name.chars().all(is_plain) => problems
+                .push("clickhouse.cluster.name: must be letters, digits, _, - and .".to_owned()),
+            _ => {}
+        }
+        // The certificate and the password are asked for in one way.
+        let scheme = url.split_inclusive("://").next().unwrap_or_default();
+        if self.nodes.iter().any(|node| !node.starts_with(scheme)) {
+            problems.push(format!(
+                "clickhouse.cluster.nodes: must begin with {scheme}, as clickhouse.url does"
+            ));
+        }
         problems
     }
 }
@@ -99,13 +156,41 @@ mod tests {
             ca_file: Some("ca.pem".into()),
             database: "a; DROP".to_owned(),
             timeout: Duration::ZERO,
+            cluster: ClusterConfig {
+                name: Some("a'b".to_owned()),
+                ..ClusterConfig::default()
+            },
             ..ClickhouseConfig::default()
         };
         let keys: Vec<_> = config.problems();
-        assert_eq!(keys.len(), 4);
+        assert_eq!(keys.len(), 5);
         assert!(
             keys.iter()
                 .all(|problem| problem.starts_with("clickhouse."))
         );
+    }
+
+    #[test]
+    fn the_nodes_of_a_cluster_are_named_and_reached_like_its_entry() {
+        let problems = |name: Option<&str>, node: &str| {
+            let config = ClickhouseConfig {
+                url: "https://one:8443".to_owned(),
+                cluster: ClusterConfig {
+                    name: name.map(str::to_owned),
+                    nodes: vec![node.to_owned()],
+                    ..ClusterConfig::default()
+                },
+                ..ClickhouseConfig::default()
+            };
+            config.problems()
+        };
+        assert_eq!(
+            problems(Some("c-1"), "https://two:8443"),
+            Vec::<String>::new()
+        );
+        assert!(
+            problems(Some("c-1"), "http://two:8123")[0].contains("nodes: must begin with https://")
+        );
+        assert!(problems(None, "https://two:8443")[0].contains("without clickhouse.cluster.name"));
     }
 }

@@ -24,6 +24,9 @@ enum Kind {
     Exception(u32),
     /// The server's disk failed, which it says with the code of any exception.
     Disk,
+    /// Another server of the cluster went away in mid-answer, which is said with the code
+    /// of data that ends too early.
+    Lost(u32),
     /// The answer was not what was asked for.
     Unexpected,
 }
@@ -32,6 +35,10 @@ enum Kind {
 const STD_EXCEPTION: u32 = 1001;
 /// What the C++ library throws when a directory cannot be made or renamed.
 const FILESYSTEM_ERROR: &str = "filesystem_error";
+/// `ATTEMPT_TO_READ_AFTER_EOF` and `CANNOT_READ_ALL_DATA`, whose own text quotes nothing.
+const CUT_SHORT: [u32; 2] = [32, 33];
+/// What is added to either when it was an answer of another server that ended.
+const FROM_ANOTHER: &str = "while receiving packet from ";
 
 /// What to do about a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,7 +62,7 @@ impl StoreError {
     /// What to do about it.
     pub fn verdict(&self) -> Verdict {
         match self.kind {
-            Kind::Unanswered => Verdict::Away,
+            Kind::Unanswered | Kind::Lost(_) => Verdict::Away,
             Kind::Unexpected => Verdict::Fatal,
             Kind::Exception(code) => verdicts::of(code),
             Kind::Disk => Verdict::Busy,
@@ -65,7 +72,7 @@ impl StoreError {
     /// ClickHouse's code, where the server gave one.
     pub fn code(&self) -> Option<u32> {
         match self.kind {
-            Kind::Exception(code) => Some(code),
+            Kind::Exception(code) | Kind::Lost(code) => Some(code),
             Kind::Disk => Some(STD_EXCEPTION),
             Kind::Unanswered | Kind::Unexpected => None,
         }
@@ -98,6 +105,12 @@ impl From<clickhouse::error::Error> for StoreError {
                     kind: Kind::Disk,
                     detail: String::new(),
                 },
+                Some((code, name)) if CUT_SHORT.contains(&code) && text.contains(FROM_ANOTHER) => {
+                    Self {
+                        kind: Kind::Lost(code),
+                        detail: name,
+                    }
+                }
                 Some((code, name)) => Self {
                     kind: Kind::Exception(code),
                     detail: name,
@@ -158,7 +171,9 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             Kind::Unanswered => write!(f, "ClickHouse did not answer: {}", self.detail),
-            Kind::Exception(code) => write!(f, "ClickHouse error {code} ({})", self.detail),
+            Kind::Exception(code) | Kind::Lost(code) => {
+                write!(f, "ClickHouse error {code} ({})", self.detail)
+            }
             Kind::Disk => write!(f, "ClickHouse error {STD_EXCEPTION} ({FILESYSTEM_ERROR})"),
             Kind::Unexpected => write!(f, "unexpected answer from ClickHouse: {}", self.detail),
         }
@@ -202,6 +217,10 @@ mod tests {
         assert_eq!(answered(disk).verdict(), Verdict::Busy);
         assert!(!answered(disk).to_string().contains("/data"));
         assert_eq!(verdict(1001), Verdict::Retry);
+        assert_eq!(verdict(32), Verdict::Poison);
+        let shard = "Code: 32. DB::Exception: Attempt to read after eof: while receiving packet \
+             from 10.0.0.2:9000. (ATTEMPT_TO_READ_AFTER_EOF) (version 26.7.3.1)";
+        assert_eq!(answered(shard).verdict(), Verdict::Away);
         assert_eq!(answered("502 Bad Gateway").verdict(), Verdict::Away);
         assert_eq!(StoreError::from(Error::TimedOut).verdict(), Verdict::Away);
     }

@@ -58,15 +58,18 @@ impl Store {
     }
 
     async fn delete(&self, table: &str, condition: &str, topic: &str) -> Result<(), StoreError> {
-        let sql = format!("DELETE FROM {{db}}.{table} WHERE {condition}");
-        let query = self
-            .query(&sql)
-            .bind(topic)
-            // Everywhere, before it answers.
-            .with_setting("lightweight_deletes_sync", "2")
-            // Every replica deletes what was there when it was told.
-            .with_setting("allow_nondeterministic_mutations", "1");
-        self.within(query.execute()).await
+        let sql = format!("DELETE FROM {{db}}.{table}{{local}}{{on_cluster}} WHERE {condition}");
+        for node in self.nodes() {
+            let query = node
+                .query(&sql)
+                .bind(topic)
+                // On every replica, before it answers.
+                .with_setting("lightweight_deletes_sync", "2")
+                // Every replica deletes what was there when it was told.
+                .with_setting("allow_nondeterministic_mutations", "1");
+            node.within(query.execute()).await?;
+        }
+        Ok(())
     }
 }
 

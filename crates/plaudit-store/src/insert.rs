@@ -132,9 +132,19 @@ impl Store {
     /// # Errors
     /// See [`StoreError::verdict`].
     pub async fn kill(&self, payload: &Payload) -> Result<(), StoreError> {
-        let sql = "KILL QUERY WHERE startsWith(initial_query_id, ?) SYNC";
-        self.within(self.query(sql).bind(payload.query_prefix()).execute())
-            .await
+        let sql = "KILL QUERY{on_cluster} WHERE startsWith(initial_query_id, ?) SYNC";
+        // The server that was asked hands on to shards: once it has ended, no shard gets
+        // anything new, and what they have ends at the second time.
+        let times = if self.is_cluster() { 2 } else { 1 };
+        for _ in 0..times {
+            for node in self.nodes() {
+                let query = node.query(sql).bind(payload.query_prefix());
+                // A replica that is gone carries nothing out any more.
+                let query = query.with_setting("distributed_ddl_output_mode", "throw_only_active");
+                node.within(query.execute()).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn insert_once(&self, payload: &Payload, timeout: Duration) -> Result<(), StoreError> {
@@ -152,15 +162,15 @@ impl Store {
                 format!("{}{}", payload.query_prefix(), Uuid::now_v7()),
             )
             .with_setting("async_insert", "0")
-            // Of several replicas a majority has it, one insert after another; of
-            // several shards the one that it goes to. Elsewhere these say nothing.
+            // Of several replicas a majority has it, one insert after another. Elsewhere
+            // these say nothing.
             .with_setting("insert_quorum", "auto")
             .with_setting("insert_quorum_parallel", "0")
-            .with_setting("distributed_foreground_insert", "1")
             .with_setting("insert_deduplicate", "1")
             .with_setting("insert_deduplication_token", &payload.token)
             .with_setting("deduplicate_blocks_in_dependent_materialized_views", "1")
-            // One block, whatever its size: it is in the table whole or not at all.
+            // One block, whatever its size: it is in the table whole or not at all. Of
+            // several shards this is true of each: one may have its rows and another not.
             .with_setting("max_insert_block_size", payload.rows.max(1).to_string())
             .with_setting("min_insert_block_size_rows", "0")
             .with_setting("min_insert_block_size_bytes", "0")

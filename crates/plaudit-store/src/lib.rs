@@ -9,6 +9,7 @@
 
 mod audit;
 mod changes;
+mod cluster;
 mod columns;
 mod config;
 mod error;
@@ -18,14 +19,16 @@ mod ledger;
 mod migrate;
 mod native;
 pub mod read;
+mod retention;
 mod row;
 mod rows;
+mod schema;
 mod store;
 mod transport;
 
 pub use audit::{Identity, OutcomeRun, RowAt};
 pub use changes::{Change, ChangeKind, GaveUp, encode_change};
-pub use config::{ClickhouseConfig, InsertCompression};
+pub use config::{ClickhouseConfig, ClusterConfig, InsertCompression};
 pub use error::{StoreError, Verdict};
 pub use insert::{Payload, Table};
 pub use ledger::{LedgerEnds, LedgerRange, MAX_SPAN, encode_range};

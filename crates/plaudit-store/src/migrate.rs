@@ -1,10 +1,6 @@
 //! Numbered migrations, applied once and safe to apply again.
 
-use std::time::Duration;
-
-use clickhouse::Row;
-use serde::Deserialize;
-
+use crate::schema::{Asked, Versions};
 use crate::{Store, StoreError};
 
 /// The migrations, in order. Never change one that was released: add the next.
@@ -59,6 +55,23 @@ pub enum MigrateError {
         /// This binary's.
         known: u32,
     },
+    /// The tables are those of one server, or those of a cluster, and not as the settings
+    /// have it.
+    #[error("the database holds the tables of {holds}: {advice}")]
+    Shape {
+        /// What they are of.
+        holds: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// One of several nodes could not be brought to this version.
+    #[error("cannot migrate {url}")]
+    Node {
+        /// Which, of `clickhouse.cluster.nodes`.
+        url: String,
+        /// Why.
+        source: Box<MigrateError>,
+    },
     /// The schema is older, or not there.
     #[error("the schema has version {found} and this binary needs {known}: run `plaudit migrate`")]
     Older {
@@ -79,21 +92,6 @@ pub enum MigrateError {
     },
 }
 
-/// The tables that lose what is too old.
-const RETAINED: [(&str, Hides); 2] = [("feedback", Hides::Tombstones), ("changes", Hides::Patches)];
-
-/// Which rows of a table may hide a feedback.
-#[derive(Clone, Copy, Debug)]
-enum Hides {
-    /// Those that are deleted; the others are the feedback.
-    Tombstones,
-    /// Patches; what else there is, is kept for good.
-    Patches,
-}
-
-/// How much longer than the feedback it hides a tombstone stays.
-const TOMBSTONE_MARGIN: Duration = Duration::from_secs(30 * 24 * 3600);
-
 impl Store {
     /// The version of the schema that this binary needs.
     pub const SCHEMA_VERSION: u32 = {
@@ -108,132 +106,104 @@ impl Store {
         highest
     };
 
-    /// Makes the database and brings its tables to this binary's version.
+    /// Makes the database and brings its tables to this binary's version, on every server
+    /// of a cluster.
     ///
     /// Safe to run again, and by several at once: every statement is idempotent.
     ///
     /// # Errors
     /// Names the migration that failed; those before it are in place.
     pub async fn migrate(&self) -> Result<Migrated, MigrateError> {
+        if self.config().cluster.nodes.is_empty() {
+            return self
+                .migrate_from(self.versions(Asked::Replicas).await?)
+                .await;
+        }
+        let mut migrated = Migrated {
+            applied: Vec::new(),
+            version: Self::SCHEMA_VERSION,
+        };
+        for node in self.nodes() {
+            let failed = |source| MigrateError::Node {
+                url: node.config().url.clone(),
+                source: Box::new(source),
+            };
+            let found = node.versions(Asked::Node).await.map_err(failed)?;
+            let applied = node.migrate_from(found).await.map_err(failed)?.applied;
+            // One that was added later has all of them to come.
+            if applied.len() > migrated.applied.len() {
+                migrated.applied = applied;
+            }
+        }
+        Ok(migrated)
+    }
+
+    async fn migrate_from(&self, found: Versions) -> Result<Migrated, MigrateError> {
         let failed = |name| move |source: StoreError| MigrateError::Statement { name, source };
-        self.execute("CREATE DATABASE IF NOT EXISTS {db}")
+        let known = Self::SCHEMA_VERSION;
+        if found.highest > known {
+            let found = found.highest;
+            return Err(MigrateError::Newer { found, known });
+        }
+        self.execute("CREATE DATABASE IF NOT EXISTS {db}{on_cluster}")
             .await
             .map_err(failed("database"))?;
-        let versions = "CREATE TABLE IF NOT EXISTS {db}.migrations
-            (version UInt32, name String, applied_at DateTime DEFAULT now())
-            ENGINE = ReplacingMergeTree ORDER BY version";
-        self.execute(versions).await.map_err(failed("migrations"))?;
-
-        let found = self.schema_version().await?;
-        if found > Self::SCHEMA_VERSION {
-            return Err(MigrateError::Newer {
-                found,
-                known: Self::SCHEMA_VERSION,
-            });
-        }
         let mut applied = Vec::new();
-        for (version, name, sql) in MIGRATIONS.iter().filter(|(version, ..)| *version > found) {
-            for statement in statements(sql) {
-                self.execute(&statement).await.map_err(failed(name))?;
+        for (version, name, statements) in self.migrations() {
+            if version <= found.lowest {
+                continue;
             }
-            let record = format!(
-                "INSERT INTO {{db}}.migrations (version, name) VALUES ({version}, '{name}')"
-            );
-            self.execute(&record).await.map_err(failed(name))?;
-            applied.push(*name);
+            for statement in &statements {
+                self.execute(statement).await.map_err(failed(name))?;
+            }
+            self.record(version, name).await.map_err(failed(name))?;
+            applied.push(name);
         }
         self.apply_retention().await.map_err(failed("retention"))?;
         Ok(Migrated {
             applied,
-            version: Self::SCHEMA_VERSION,
+            version: known,
         })
     }
 
-    /// Checks that the schema is the one that this binary was built for.
+    /// Every migration's version, name and statements, as this store's servers are told
+    /// them.
+    pub fn migrations(&self) -> Vec<(u32, &'static str, Vec<String>)> {
+        let said = |(version, name, sql): &(u32, &'static str, &str)| {
+            let statements = statements(sql).into_iter();
+            let statements = statements.filter_map(|sql| self.config().statement(&sql));
+            (*version, *name, statements.collect())
+        };
+        MIGRATIONS.iter().map(said).collect()
+    }
+
+    /// Notes that the migrations up to this one are applied.
     ///
-    /// # Errors
-    /// [`MigrateError::Older`] or [`MigrateError::Newer`] say what to do;
-    /// [`MigrateError::Column`] names what somebody changed.
-    pub async fn check_schema(&self) -> Result<(), MigrateError> {
-        let known = Self::SCHEMA_VERSION;
-        match self.schema_version().await? {
-            found if found > known => Err(MigrateError::Newer { found, known }),
-            found if found < known => Err(MigrateError::Older { found, known }),
-            _ => {
-                let migrations: Vec<&str> = MIGRATIONS.iter().map(|(.., sql)| *sql).collect();
-                self.check_columns(&migrations).await
-            }
+    /// On one server as a row. Each node of a cluster has a view instead, whose comment is
+    /// the version: DDL reaches every node, a row only the one that it is sent to.
+    async fn record(&self, version: u32, name: &str) -> Result<(), StoreError> {
+        if self.is_cluster() {
+            let applied = MIGRATIONS.iter().take_while(|(one, ..)| *one <= version);
+            let rows = applied.map(|(version, name, _)| format!("({version}, '{name}')"));
+            let rows = rows.collect::<Vec<_>>().join(", ");
+            let view = format!(
+                "CREATE OR REPLACE VIEW {{db}}.migrations{{on_cluster}} AS
+                SELECT * FROM VALUES('version UInt32, name String', {rows}) COMMENT '{version}'"
+            );
+            return self.execute(&view).await;
         }
+        let table = "CREATE TABLE IF NOT EXISTS {db}.migrations
+            (version UInt32, name String, applied_at DateTime DEFAULT now())
+            ENGINE = ReplacingMergeTree ORDER BY version";
+        self.execute(table).await?;
+        let row =
+            format!("INSERT INTO {{db}}.migrations (version, name) VALUES ({version}, '{name}')");
+        self.execute(&row).await
     }
 
-    async fn schema_version(&self) -> Result<u32, MigrateError> {
-        #[derive(Deserialize, Row)]
-        struct Version {
-            version: u32,
-        }
-
-        const UNKNOWN_TABLE: u32 = 60;
-        const UNKNOWN_DATABASE: u32 = 81;
-
-        let versions = self.query("SELECT max(version) AS version FROM {db}.migrations");
-        let answer = self.within(versions.fetch_one::<Version>()).await;
-        match answer {
-            Ok(row) => Ok(row.version),
-            Err(error) if matches!(error.code(), Some(UNKNOWN_TABLE | UNKNOWN_DATABASE)) => Ok(0),
-            Err(error) => Err(MigrateError::Version(error)),
-        }
-    }
-
-    /// Sets or removes the TTLs. What hides a feedback outlives it, and a
-    /// retraction is kept for good.
-    async fn apply_retention(&self) -> Result<(), StoreError> {
-        for (table, hides) in RETAINED {
-            let statement = match self.config().retention {
-                Some(kept) => {
-                    let ttl = hides.ttl(kept);
-                    format!("ALTER TABLE {{db}}.{table} MODIFY TTL {ttl}")
-                }
-                None if self.has_ttl(table).await? => {
-                    format!("ALTER TABLE {{db}}.{table} REMOVE TTL")
-                }
-                None => continue,
-            };
-            self.execute(&statement).await?;
-        }
-        Ok(())
-    }
-
-    async fn has_ttl(&self, table: &str) -> Result<bool, StoreError> {
-        let has_ttl: u8 = self
-            .query("SELECT create_table_query LIKE '%TTL%' FROM system.tables WHERE database = ? AND name = ?")
-            .bind(&self.config().database)
-            .bind(table)
-            .fetch_one()
-            .await?;
-        Ok(has_ttl != 0)
-    }
-
-    async fn execute(&self, sql: &str) -> Result<(), StoreError> {
+    pub(crate) async fn execute(&self, sql: &str) -> Result<(), StoreError> {
         // Not a template for the client: a `?` in a comment is just that.
         Ok(self.client().query_raw(&self.named(sql)).execute().await?)
-    }
-}
-
-impl Hides {
-    /// The TTL of a table whose feedback is `kept` for so long.
-    fn ttl(self, kept: Duration) -> String {
-        let after = |kept: Duration| {
-            let seconds = kept.as_secs();
-            format!("toDateTime(received_at) + INTERVAL {seconds} SECOND DELETE")
-        };
-        let longer = after(kept + TOMBSTONE_MARGIN);
-        match self {
-            Self::Tombstones => format!(
-                "{} WHERE is_deleted = 0, {longer} WHERE is_deleted = 1",
-                after(kept)
-            ),
-            Self::Patches => format!("{longer} WHERE kind = 'patch'"),
-        }
     }
 }
 
@@ -257,6 +227,7 @@ fn statements(sql: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ClickhouseConfig;
 
     #[test]
     fn migrations_are_numbered_without_gaps_and_idempotent() {
@@ -266,11 +237,22 @@ mod tests {
                 assert!(is_idempotent(&statement), "{name}: {statement}");
             }
         }
-        assert_eq!(statements(MIGRATIONS[0].2).len(), 3);
+        let said = |name: Option<&str>| {
+            let mut config = ClickhouseConfig::default();
+            config.cluster.name = name.map(str::to_owned);
+            Store::new(config).unwrap().migrations()
+        };
+        assert_eq!(said(None)[0].2.len(), 3);
+        assert_eq!(said(Some("c"))[0].2.len(), 6);
         assert_eq!(Store::SCHEMA_VERSION, 4);
+        let left = |(.., sql): (u32, _, Vec<String>)| sql.concat().contains('{');
+        assert!(!said(None).into_iter().any(left));
     }
 
     fn is_idempotent(statement: &str) -> bool {
+        let statement = statement
+            .trim_start_matches("{if single} ")
+            .trim_start_matches("{if cluster} ");
         let once =
             statement.contains("IF NOT EXISTS {db}.") || statement.contains("IF EXISTS {db}.");
         let adds = statement.matches("    ADD ").count();

@@ -73,8 +73,10 @@ impl Reader {
     pub fn new(store: Store, timeout: Duration) -> Self {
         let seconds = timeout.as_millis().div_ceil(1000).max(1);
         let client = store
-            .client()
-            .clone()
+            .config()
+            .cluster
+            .of_any_replica(store.client().clone());
+        let client = client
             // Reads, and the settings below.
             .with_setting("readonly", "2")
             // A reader takes what the replica has.
@@ -103,10 +105,13 @@ impl Reader {
         }
     }
 
-    /// What takes a few granules: threads would cost more than they bring.
     async fn fetch_few<T: RowOwned + RowRead>(&self, sql: Sql) -> Result<Vec<T>, ReadError> {
-        self.answer(self.query(sql).with_setting("max_threads", "1"))
-            .await
+        self.answer(self.few(sql)).await
+    }
+
+    /// What takes a few granules: threads would cost more than they bring.
+    fn few(&self, sql: Sql) -> Query {
+        self.query(sql).with_setting("max_threads", "1")
     }
 
     async fn fetch<T: RowOwned + RowRead>(&self, sql: Sql) -> Result<Vec<T>, ReadError> {

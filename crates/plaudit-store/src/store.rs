@@ -39,7 +39,7 @@ impl Store {
             // speak to a server on which the database is not made yet.
             .with_product_info("plaudit", env!("CARGO_PKG_VERSION"));
         Ok(Self {
-            client,
+            client: config.cluster.configure(client),
             config,
             token_suffix: String::new(),
         })
@@ -53,6 +53,31 @@ impl Store {
             token_suffix: Uuid::now_v7().simple().to_string(),
             ..self.clone()
         }
+    }
+
+    /// Whether a request is carried out by several servers, so that some of it may be
+    /// under way when the answer says that it failed.
+    pub fn is_cluster(&self) -> bool {
+        self.config.cluster.name.is_some()
+    }
+
+    /// Stores of which each speaks to one of the servers that have to be told by
+    /// themselves what concerns them all: this one, unless `clickhouse.cluster.nodes`
+    /// says otherwise.
+    pub(crate) fn nodes(&self) -> Vec<Self> {
+        let nodes = &self.config.cluster.nodes;
+        if nodes.is_empty() {
+            return vec![self.clone()];
+        }
+        let at = |url: &String| Self {
+            client: self.client.clone().with_url(url),
+            config: ClickhouseConfig {
+                url: url.clone(),
+                ..self.config.clone()
+            },
+            token_suffix: self.token_suffix.clone(),
+        };
+        nodes.iter().map(at).collect()
     }
 
     /// How the server is reached.
@@ -81,14 +106,14 @@ impl Store {
         }
     }
 
-    /// A query in which `{db}` stands for the database.
+    /// A query, whose placeholders `cluster` explains.
     pub(crate) fn query(&self, sql: &str) -> clickhouse::query::Query {
         self.client.query(&self.named(sql))
     }
 
-    /// SQL with `{db}` replaced by the database's name, which is a plain word.
+    /// SQL with its placeholders filled in.
     pub(crate) fn named(&self, sql: &str) -> String {
-        sql.replace("{db}", &self.config.database)
+        self.config.statement(sql).unwrap_or_default()
     }
 
     pub(crate) fn token_suffix(&self) -> &str {

@@ -18,7 +18,7 @@ use plaudit_intake::{
 use plaudit_query::Deps;
 use plaudit_service::{Keyring, Readiness, TlsConfig};
 use plaudit_sink::{LOCAL_TOPIC, LocalRecord, LocalSink, LocalSinkError};
-use plaudit_store::Store;
+use plaudit_store::{ClusterConfig, Store};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -177,6 +177,7 @@ pub async fn run(mut config: Config, engine: ClickhouseOptions) -> anyhow::Resul
     ]);
     config.clickhouse.url = format!("http://{}", engine.listen);
     config.clickhouse.ca_file = None;
+    config.clickhouse.cluster = ClusterConfig::default();
     if config.query.tls.is_on() {
         // By its address its certificate does not name it.
         let known = config.intake.query_url.is_some();

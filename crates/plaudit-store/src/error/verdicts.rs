@@ -27,6 +27,7 @@ const VERDICTS: &[(Verdict, &[(u32, &str)])] = &[
 
 /// The server lost another one that was to do it: it may have been done.
 const LOST: &[(u32, &str)] = &[
+    (198, "DNS_ERROR"),
     (209, "SOCKET_TIMEOUT"),
     (210, "NETWORK_ERROR"),
     (279, "ALL_CONNECTION_TRIES_FAILED"),
@@ -135,6 +136,7 @@ const SCHEMA: &[(u32, &str)] = &[
     (73, "UNKNOWN_FORMAT"),
     (81, "UNKNOWN_DATABASE"),
     (115, "UNKNOWN_SETTING"),
+    (701, "CLUSTER_DOESNT_EXIST"),
 ];
 
 /// The rights.

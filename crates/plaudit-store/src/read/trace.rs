@@ -79,7 +79,11 @@ impl Reader {
             )
             .then(NEWEST_FIRST)
             .then(&format!(" LIMIT {}", max + 1));
-        let mut rows: Vec<FeedbackRow> = self.fetch_few(sql).await?;
+        // Of several shards the one that has the trace.
+        let of_trace = self
+            .few(sql)
+            .with_setting("optimize_skip_unused_shards", "1");
+        let mut rows: Vec<FeedbackRow> = self.answer(of_trace).await?;
         if rows.len() > max {
             return Ok(None);
         }
