@@ -30,7 +30,7 @@ standalone: build ## Start intake, ClickHouse and query in one process, without 
 env: ## Make .env with strong keys, for docker compose
 	@deploy/env.sh
 
-test: tools lint counts suites ## Everything that has to pass: what CI runs
+test: tools lint counts suites ## Everything that has to pass, but for what is shipped: test-deploy
 
 build:
 	@echo "== build"
