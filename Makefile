@@ -58,7 +58,7 @@ suites: ## All tests: units, goldens, integration, the vendors' own clients
 test-deploy: ## The image, docker compose and the chart on real engines: as shipped, and broken
 	@echo "== deployment, on a Docker engine and a Kubernetes of its own"
 	@# As a part of the workspace, or its dependencies would be compiled again.
-	@$(CARGO) test --locked --workspace --features plaudit-tests/deploy --test deploy
+	@$(CARGO) test --locked --workspace --features plaudit-tests/deploy --test deploy $(if $(CASES),-- $(CASES))
 
 counts: ## Instructions an event by piece, held against the committed counts
 	@echo "== instruction counts"

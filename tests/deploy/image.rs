@@ -11,6 +11,7 @@ mod issuer;
 #[path = "../integration/tls/site.rs"]
 mod site;
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -133,19 +134,19 @@ async fn trust(site: &Site, own: &Settings) -> Result<()> {
 
 /// Feedback to the intake by TLS, by SASL_SSL to the sink, by TLS into ClickHouse, and back.
 async fn whole_path(site: &Site, own: &Settings) -> Result<()> {
-    let mut tls = Settings::new();
-    for (cert, key) in [
-        ("intake.tls.cert_file", "intake.tls.key_file"),
-        ("query.tls.cert_file", "query.tls.key_file"),
-    ] {
-        let shown = site.authority.certify("shown", 2040)?;
-        tls.push((cert, shown.cert_file.display().to_string()));
-        tls.push((key, shown.key_file.display().to_string()));
-    }
-    let ca_file = site.authority.ca_file().display().to_string();
-    tls.push(("intake.query_url", format!("https://{QUERY}")));
-    tls.push(("intake.query_ca_file", ca_file));
-    tls.push(("sink.batch.max_age", "50ms".to_owned()));
+    let shown = site.authority.certify("shown", 2040)?;
+    let ca_file = site.authority.ca_file();
+    let [cert, key, ca_file] =
+        [&shown.cert_file, &shown.key_file, &ca_file].map(|file| file.display().to_string());
+    let tls = vec![
+        ("intake.tls.cert_file", cert.clone()),
+        ("intake.tls.key_file", key.clone()),
+        ("query.tls.cert_file", cert),
+        ("query.tls.key_file", key),
+        ("intake.query_url", format!("https://{QUERY}")),
+        ("intake.query_ca_file", ca_file),
+        ("sink.batch.max_age", "50ms".to_owned()),
+    ];
     let mechanism = site.mechanism("SCRAM-SHA-512");
     let settings = [own, &site.places(), &mechanism, &tls];
 
@@ -221,16 +222,23 @@ impl<'a> Run<'a> {
         }
         arguments.extend(["--volume", &files]);
         arguments.extend(self.options);
+        let settings = self.settings.iter().flat_map(|settings| settings.iter());
+        // The later one wins, which nobody promises of variables.
+        let settings: BTreeMap<_, _> = settings.map(|(key, value)| (key, value)).collect();
+        let variables: Vec<String> = settings.into_iter().map(variable).collect();
+        for variable in &variables {
+            arguments.extend(["--env", variable]);
+        }
         arguments.push(&image);
         arguments.extend(self.words);
-        let settings = self.settings.iter().flat_map(|settings| settings.iter());
-        let settings = settings.map(|(key, value)| format!("{key}={value}"));
-        let settings: Vec<String> = settings.collect();
-        for setting in &settings {
-            arguments.extend(["--set", setting]);
-        }
         docker(&arguments).await
     }
+}
+
+/// A setting as a container is told it, for its health check too.
+fn variable((key, value): (&&str, &String)) -> String {
+    let name = key.to_uppercase().replace('.', "__");
+    format!("PLAUDIT__{name}={value}")
 }
 
 /// Where the site has its files.
