@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use support::repository;
 
+use crate::dashboard;
 use crate::prepare::own_directory;
 use crate::run::{Program, output};
 
@@ -101,9 +102,11 @@ pub(crate) async fn check(cache: &Path) -> Result<String> {
     plain_is_what_the_chart_gives(programs, &directory.join("plain")).await?;
     rules(programs).await?;
     let alerts = each_alert_is_explained()?;
+    let panels = dashboard::check()?;
     Ok(format!(
         "the chart lints; {} contradictions are refused; plain manifests are what it gives; \
-         promtool takes the rules and their tests; {alerts} alerts are in the runbook",
+         promtool takes the rules and their tests; {alerts} alerts are in the runbook; \
+         {panels} panels have a place each",
         REFUSED.len()
     ))
 }

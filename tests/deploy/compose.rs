@@ -1,12 +1,12 @@
 //! `docker compose up`, as it is shipped: brought up, called, broken, scaled, counted
 //! and taken down.
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use plaudit::drill::{Line, Oracle, Sent};
-use plaudit::load::{Answered, Report};
+use plaudit::drill::Oracle;
 use plaudit_kafka::{Admin, KafkaConfig};
 use plaudit_store::ClickhouseConfig;
 use support::Api;
@@ -14,17 +14,21 @@ use tokio::time::Instant;
 
 use crate::client::Settle;
 use crate::docker::{Project, docker, eventually};
-use crate::load::Load;
+use crate::table::{Failures, Row, Table};
+use crate::traffic::Addresses;
 use crate::{posture, say, vendors, watching};
 
 /// A project that is up, as this machine sees it.
 #[derive(Debug)]
 struct Site {
+    kafka: KafkaConfig,
     admin: Admin,
     clickhouse: ClickhouseConfig,
-    intake: Api,
     prometheus: Api,
-    key: String,
+    addresses: Addresses,
+    table: Table,
+    /// What was acknowledged, a file a disturbance.
+    acked: Vec<PathBuf>,
 }
 
 /// All but Grafana, which cannot be had where no registry of images is reached.
@@ -41,13 +45,16 @@ const SERVICES: &[&str] = &[
 const KILLED: &[&str] = &["intake", "sink", "query", "clickhouse", "kafka"];
 const OURS: &[&str] = &["intake", "sink", "query"];
 const ASK: Duration = Duration::from_secs(10);
+/// The broker answers who may ask within milliseconds, and others never.
+const STRANGER: Duration = Duration::from_secs(5);
 const ORIGIN: &str = "http://127.0.0.1:8080";
+const READS: &str = "http://127.0.0.1:8081";
 
 /// Runs the case.
 ///
 /// # Errors
 /// With what does not hold.
-pub(crate) async fn run() -> Result<Vec<Line>> {
+pub(crate) async fn run() -> Result<Table> {
     let project = Project::lay_out().await?;
     let checked = check(&project).await;
     if checked.is_err() {
@@ -55,7 +62,7 @@ pub(crate) async fn run() -> Result<Vec<Line>> {
             say(&project.compose(look).await.unwrap_or_default());
         }
     }
-    let line = checked?;
+    let table = checked?;
     project
         .compose(&["--profile", "*", "down", "--volumes"])
         .await?;
@@ -68,53 +75,47 @@ pub(crate) async fn run() -> Result<Vec<Line>> {
         let found = docker(left).await?;
         ensure!(found.is_empty(), "down leaves {left:?}: {found}");
     }
-    Ok(vec![line])
+    Ok(table)
 }
 
-async fn check(project: &Project) -> Result<Line> {
+async fn check(project: &Project) -> Result<Table> {
     posture::check_profiles(project).await?;
     let keys = vendors::make_keys(project).await?;
     let began = Instant::now();
     up(project, &[]).await?;
-    say(&format!("up in {} s", began.elapsed().as_secs()));
+    let seconds = began.elapsed().as_secs();
     posture::check(project, SERVICES).await?;
-    let site = Site::of(project)?;
+    let mut site = Site::of(project)?;
     site.turns_strangers_away().await?;
-
-    let acked = project.path("acked");
-    let load = Load::start(ORIGIN, &site.key, &acked)?;
     site.watched(1).await?;
+    let note = format!("`docker compose up --wait` took {seconds} s");
+    site.table.note(note);
     for service in KILLED {
-        let began = Instant::now();
-        project.kill(service).await?;
-        site.acknowledges_again().await?;
-        let seconds = began.elapsed().as_secs_f64();
-        say(&format!(
-            "{service} killed; acknowledged again after {seconds:.1} s"
-        ));
+        let name = format!("kill -9 of {service}");
+        site.under_load(project, &name, Failures::Some, async |_| {
+            project.kill(service).await
+        })
+        .await?;
     }
-    for sinks in [3, 1] {
-        up(project, &["--scale", &format!("sink={sinks}")]).await?;
-        let count = project.containers("sink").await?.len();
-        ensure!(count == sinks, "{count} sinks, not {sinks}");
-        site.watched(sinks).await?;
-        site.acknowledges_again().await?;
+    for (sinks, name) in [(3, "1 sink becomes 3"), (1, "3 sinks become 1")] {
+        site.under_load(project, name, Failures::None, async |site| {
+            up(project, &["--scale", &format!("sink={sinks}")]).await?;
+            let count = project.containers("sink").await?.len();
+            ensure!(count == sinks, "{count} sinks, not {sinks}");
+            site.watched(sinks).await
+        })
+        .await?;
     }
-    let (sent, report) = load.stop().await?;
-    let ended = Instant::now();
-    site.settled().await?;
-    let line = site.count(&sent, &report, ended).await?;
-
-    verify(project, &acked).await?;
+    let said = site.verify(project).await?;
+    site.table.note(format!("`plaudit verify --deep`: {said}"));
     let called = vendors::check(&site, ORIGIN, &keys).await?;
-    say(&format!(
-        "{called} vendors' clients called, each with its key"
-    ));
+    let note = format!("{called} clients of vendors, each with a key of its own project");
+    site.table.note(note);
     // SIGTERM drains: whoever is stopped ends well, and before compose kills it.
     let stop = [&["stop"], OURS].concat();
     project.compose(&stop).await?;
     posture::check_ended_well(project, OURS).await?;
-    Ok(line)
+    Ok(site.table)
 }
 
 async fn up(project: &Project, options: &[&str]) -> Result<()> {
@@ -123,30 +124,33 @@ async fn up(project: &Project, options: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Inside the network, as a person would: everything in its place, record by record.
-async fn verify(project: &Project, acked: &Path) -> Result<()> {
-    // Who runs the tools is nobody here.
-    std::fs::set_permissions(acked, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    let mount = format!("{}:/acked:ro", acked.display());
-    let arguments = ["verify", "--deep", "--receipts", "/acked"];
-    let said = project.tool(&["--volume", &mount], &arguments).await?;
-    say(said.trim_end());
-    Ok(())
-}
-
 impl Site {
     /// Kafka and the API from the host's loopback, as `.env` has it.
     fn of(project: &Project) -> Result<Self> {
         let brokers = format!("127.0.0.1:{}", project.choice("KAFKA_PORT")?);
+        let password = project.choice("KAFKA_PASSWORD")?;
+        let properties = [
+            ("security.protocol", "SASL_PLAINTEXT"),
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.username", "plaudit"),
+            ("sasl.password", password.as_str()),
+        ];
         let kafka = KafkaConfig {
             brokers,
+            properties: properties.into_iter().collect(),
             ..KafkaConfig::default()
         };
         let key = project.choice("PLAUDIT_KEY")?;
         Ok(Self {
             admin: Admin::new(&kafka)?,
-            intake: Api::new(ORIGIN).with_key(&key),
-            key,
+            kafka,
+            addresses: Addresses {
+                intake: ORIGIN.to_owned(),
+                query: READS.to_owned(),
+                key,
+            },
+            table: Table::of("docker compose"),
+            acked: Vec::new(),
             clickhouse: ClickhouseConfig {
                 url: format!("http://127.0.0.1:{}", project.choice("CLICKHOUSE_PORT")?),
                 user: "plaudit".to_owned(),
@@ -157,10 +161,10 @@ impl Site {
         })
     }
 
-    /// Nothing is open: not the API, not the engine.
+    /// Nothing is open: not the API, not the engine, not the broker.
     async fn turns_strangers_away(&self) -> Result<()> {
         let feedback = serde_json::json!({"trace_id": "t", "metric": "m", "value": 1});
-        for url in [ORIGIN, "http://127.0.0.1:8081"] {
+        for url in [ORIGIN, READS] {
             let answer = Api::new(url).get("/v1/feedback").await?;
             ensure!(answer.status == 401, "{url}: {}", answer.status);
         }
@@ -174,16 +178,62 @@ impl Site {
             "ClickHouse: {}",
             answer.status
         );
+        for password in [None, Some("wrong")] {
+            let known = self.kafka.properties.iter();
+            let told = known.filter_map(|(key, value)| match (key, password) {
+                ("sasl.password", Some(wrong)) => Some((key, wrong)),
+                (_, Some(_)) => Some((key, value)),
+                (_, None) => None,
+            });
+            let stranger = Admin::new(&KafkaConfig {
+                properties: told.collect(),
+                ..self.kafka.clone()
+            })?;
+            let told = stranger.watermarks(&self.kafka.topic, STRANGER).await;
+            ensure!(
+                told.is_err(),
+                "Kafka answers with the password {password:?}"
+            );
+        }
         Ok(())
     }
 
-    async fn acknowledges_again(&self) -> Result<()> {
-        let probe = serde_json::json!({"trace_id": "probe", "metric": "probe", "value": 1});
-        eventually("the intake to acknowledge", async || {
-            let answer = self.intake.post("/v1/feedback", &probe).await;
-            Ok(answer.is_ok_and(|answer| answer.status == 200))
-        })
-        .await
+    /// Sends and reads all the while `disturbance` happens, waits until all is well, counts.
+    async fn under_load(
+        &mut self,
+        project: &Project,
+        name: &str,
+        may_fail: Failures,
+        disturbance: impl AsyncFnOnce(&Self) -> Result<()>,
+    ) -> Result<()> {
+        let acked = project.path(format!("acked-{}", self.table.len()));
+        let traffic = self.addresses.start(&acked)?;
+        traffic.acknowledged().await?;
+        let began = Instant::now();
+        let disturbed = disturbance(self).await;
+        let took = began.elapsed();
+        disturbed.with_context(|| name.to_owned())?;
+        traffic.acknowledged().await?;
+        let ended = traffic.stop().await?;
+        self.settled().await?;
+        let count = Oracle::new(&self.clickhouse)?.count(&ended.sent).await?;
+        self.acked.push(acked);
+        let row = Row::new(name, count, ended, took);
+        self.table.add(row, may_fail)
+    }
+
+    /// Inside the network, as a person would: everything in its place, record by record.
+    async fn verify(&self, project: &Project) -> Result<String> {
+        let receipts = project.path("receipts");
+        let files = self.acked.iter().map(std::fs::read_to_string);
+        let files: Vec<String> = files.collect::<Result<_, _>>()?;
+        std::fs::write(&receipts, files.concat())?;
+        // Who runs the tools is nobody here.
+        std::fs::set_permissions(&receipts, PermissionsExt::from_mode(0o644))?;
+        let mount = format!("{}:/receipts:ro", receipts.display());
+        let arguments = ["verify", "--deep", "--receipts", "/receipts"];
+        let said = project.tool(&["--volume", &mount], &arguments).await?;
+        Ok(said.lines().last().unwrap_or_default().to_owned())
     }
 
     /// Waits until Prometheus reaches every service, and as many sinks as there are.
@@ -201,32 +251,6 @@ impl Site {
         .await
     }
 
-    async fn count(&self, sent: &Sent, report: &Report, ended: Instant) -> Result<Line> {
-        let count = Oracle::new(&self.clickhouse)?.count(sent).await?;
-        let problems = count.problems();
-        ensure!(problems.is_empty(), "{}: {count:?}", problems.join("; "));
-        ensure!(
-            count.visible == count.acknowledged,
-            "what was acknowledged is not seen: {count:?}"
-        );
-        let answers = report
-            .answers
-            .iter()
-            .map(|(answered, requests)| match answered {
-                Answered::Status(status) => format!("{requests} × {status}"),
-                other => format!("{requests} × {other:?}"),
-            });
-        say(&format!(
-            "answers: {}",
-            answers.collect::<Vec<_>>().join(", ")
-        ));
-        Ok(Line {
-            name: "compose".to_owned(),
-            count,
-            recovered: ended.elapsed(),
-        })
-    }
-
     /// How many records there are that are not stored.
     async fn behind(&self, ends: &[(i32, i64)]) -> Result<i64> {
         let committed = self.admin.committed(ASK).await?;
@@ -241,8 +265,7 @@ impl Site {
 
 impl Settle for Site {
     async fn settled(&self) -> Result<()> {
-        let topic = KafkaConfig::default().topic;
-        let marks = self.admin.watermarks(&topic, ASK).await?;
+        let marks = self.admin.watermarks(&self.kafka.topic, ASK).await?;
         let ends: Vec<_> = marks
             .iter()
             .map(|mark| (mark.partition, mark.high))

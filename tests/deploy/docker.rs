@@ -53,6 +53,17 @@ pub(crate) async fn docker(arguments: &[&str]) -> Result<String> {
     run(Command::new("docker").args(arguments)).await
 }
 
+/// Our image, as `.env.example` names it.
+///
+/// # Errors
+/// When it does not.
+pub(crate) fn image() -> Result<String> {
+    let choices = std::fs::read_to_string(repository().join(".env.example"))?;
+    let mut lines = choices.lines();
+    let image = lines.find_map(|line| line.strip_prefix("PLAUDIT_IMAGE="));
+    Ok(image.context("PLAUDIT_IMAGE")?.to_owned())
+}
+
 impl Project {
     /// Lays it out, and makes `.env` as `make env` does.
     ///
@@ -115,12 +126,12 @@ impl Project {
         self.compose(&all).await
     }
 
-    /// The containers of a service that run.
+    /// The containers of a service, also one that has ended.
     ///
     /// # Errors
     /// When the engine does not say.
     pub(crate) async fn containers(&self, service: &str) -> Result<Vec<Container>> {
-        let ids = self.compose(&["ps", "--quiet", service]).await?;
+        let ids = self.compose(&["ps", "--all", "--quiet", service]).await?;
         let mut containers = Vec::new();
         for id in ids.lines() {
             containers.push(Container::of(id).await?);
@@ -150,7 +161,9 @@ impl Project {
 }
 
 impl Container {
-    async fn of(id: &str) -> Result<Self> {
+    /// # Errors
+    /// When the engine knows none of this name.
+    pub(crate) async fn of(id: &str) -> Result<Self> {
         let text = docker(&["inspect", "--type", "container", id]).await?;
         Ok(Self(serde_json::from_str::<Value>(&text)?[0].take()))
     }

@@ -67,8 +67,9 @@ ours() {
   docker build --network host --build-arg PROFILE=quick --build-arg REVISION=tested --file "$root/deploy/Dockerfile" "$@" "$root" \
     > "$cache/build.log" 2>&1 || { tail -40 "$cache/build.log" >&2; exit 1; }
 }
-# With a name, so that it stays when what has none is thrown away.
+# With names, so that they stay when what has none is thrown away: what has not changed is not built again.
 ours --target dependencies --tag plaudit-dependencies
+ours --target build --tag plaudit-build
 ours --tag "$(sed -n 's/^PLAUDIT_IMAGE=//p' "$root/.env.example")"
 docker image prune --force > /dev/null
 echo "built plaudit in $((SECONDS - began)) s"

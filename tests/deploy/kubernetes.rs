@@ -9,8 +9,6 @@
 //! a 5xx, and one of the sinks moves no partition.
 
 mod cluster;
-mod load;
-mod table;
 mod validate;
 
 use std::path::{Path, PathBuf};
@@ -22,11 +20,12 @@ use plaudit_store::ClickhouseConfig;
 use support::{binary, repository, wait_until};
 use tokio::time::Instant;
 
+use crate::docker;
 use crate::prepare::own_directory;
 use crate::run::{Program, output};
+use crate::table::{Failures, Row, Table};
+use crate::traffic::Addresses;
 use cluster::Cluster;
-use load::Load;
-use table::{Row, Table};
 
 /// The images that are brought to the node: those of docker compose.
 struct Images {
@@ -41,19 +40,10 @@ struct Site {
     helm: Program,
     values: Vec<PathBuf>,
     image: String,
-    key: String,
-    intake: String,
-    query: String,
+    addresses: Addresses,
     oracle: Oracle,
     directory: PathBuf,
     table: Table,
-}
-
-/// What may be 5xx while it happens.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Failures {
-    None,
-    Some,
 }
 
 const NAMESPACE: &str = "plaudit";
@@ -96,12 +86,8 @@ impl Images {
             let image = images.find(|image| image.starts_with(name));
             Ok::<_, anyhow::Error>(image.with_context(|| name.to_owned())?.to_owned())
         };
-        let choices = std::fs::read_to_string(repository().join(".env.example"))?;
-        let plaudit = choices
-            .lines()
-            .find_map(|line| line.strip_prefix("PLAUDIT_IMAGE="));
         Ok(Self {
-            plaudit: plaudit.context("PLAUDIT_IMAGE")?.to_owned(),
+            plaudit: docker::image()?,
             kafka: named("apache/kafka:")?,
             clickhouse: named("clickhouse/clickhouse-server:")?,
         })
@@ -133,20 +119,22 @@ impl Site {
         ];
         let helm = Program::new(programs.join("helm"));
         let mut site = Self {
-            intake: String::new(),
-            query: String::new(),
+            addresses: Addresses {
+                intake: String::new(),
+                query: String::new(),
+                key,
+            },
             oracle: Oracle::new(&ClickhouseConfig::default())?,
             image: images.plaudit.clone(),
             helm,
             values,
-            key,
             cluster,
             directory: directory.to_owned(),
-            table: Table::default(),
+            table: Table::of("Kubernetes"),
         };
         site.helm("install", &[]).await?;
-        site.intake = site.cluster.url(NAMESPACE, "plaudit-intake", 8080).await?;
-        site.query = site.cluster.url(NAMESPACE, "plaudit-query", 8081).await?;
+        site.addresses.intake = site.cluster.url(NAMESPACE, "plaudit-intake", 8080).await?;
+        site.addresses.query = site.cluster.url(NAMESPACE, "plaudit-query", 8081).await?;
         site.oracle = Oracle::new(&ClickhouseConfig {
             url: site.cluster.url(BACKEND, "clickhouse", 8123).await?,
             user: "plaudit".to_owned(),
@@ -202,47 +190,20 @@ impl Site {
         may_fail: Failures,
         disturbance: impl AsyncFnOnce(&Self) -> Result<()>,
     ) -> Result<()> {
-        let number = self.table.rows.len();
-        let load = Load::start(
-            &self.intake,
-            &self.query,
-            &self.key,
-            number,
-            &self.directory,
-        )?;
-        load.acknowledged().await?;
+        let acked = self.directory.join(format!("acked-{}", self.table.len()));
+        let traffic = self.addresses.start(&acked)?;
+        traffic.acknowledged().await?;
         let began = Instant::now();
         let disturbed = disturbance(self).await;
         let took = began.elapsed();
         disturbed.with_context(|| name.to_owned())?;
         // Behind it too, until all pods are as they were.
         self.settled().await?;
-        load.acknowledged().await?;
-        let ended = load.stop().await?;
+        traffic.acknowledged().await?;
+        let ended = traffic.stop().await?;
         let count = self.counted(&ended.sent).await?;
-        let row = Row {
-            name: name.to_owned(),
-            count,
-            answers: ended.answers,
-            reads: ended.reads,
-            took,
-        };
-        let problems = row.count.problems();
-        ensure!(
-            problems.is_empty(),
-            "{name}: {}: {:?}",
-            problems.join("; "),
-            row.count
-        );
-        ensure!(
-            may_fail == Failures::Some || row.failures() == 0,
-            "{name}: {} answers were 5xx: {:?}, reads {:?}",
-            row.failures(),
-            row.answers,
-            row.reads
-        );
-        self.table.rows.push(row);
-        Ok(())
+        let row = Row::new(name, count, ended, took);
+        self.table.add(row, may_fail)
     }
 
     /// Waits until nothing is on its way, which is lost to a count that is made too early.

@@ -1,4 +1,4 @@
-//! Feedback with a key at a steady rate, all the while: what the oracle counts.
+//! Feedback at a steady rate, all the while: what the oracle counts.
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use plaudit::drill::Sent;
 use plaudit::load::{Dialect, Events, Extent, Plan, Report, drive};
-use plaudit_client::Client;
+use plaudit_client::ClientBuilder;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -23,19 +23,18 @@ pub(crate) struct Load {
 const TRACES: &str = "trace-";
 /// Events a second: enough to have some in every moment.
 const RATE: f64 = 300.0;
-const EVENTS_A_REQUEST: NonZeroU64 = NonZeroU64::new(20).expect("it is not 0");
+const EVENTS_A_REQUEST: NonZeroU64 = NonZeroU64::new(10).expect("it is not 0");
 const CONNECTIONS: usize = 16;
 /// Until it is told to stop.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
 impl Load {
-    /// Begins.
+    /// Begins to send through this client, and writes what is acknowledged into `acked`.
     ///
     /// # Errors
     /// When there is no client.
-    pub(crate) fn start(url: &str, key: &str, acked: &Path) -> Result<Self> {
-        let api = Client::builder(url).api_key(key).build_api();
-        let api = api.context("make a client")?;
+    pub(crate) fn start(client: ClientBuilder, acked: &Path) -> Result<Self> {
+        let api = client.build_api().context("make a client")?;
         let plan = Plan {
             events: Events {
                 seed: 1,

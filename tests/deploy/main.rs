@@ -1,10 +1,10 @@
 //! Deployment, as it is shipped, on real parts: `make test-deploy`.
 //!
 //! `charts` asks Helm and promtool, `monitoring` asks a Prometheus every question of rules and
-//! dashboard, `kubernetes` installs the chart and disturbs it under load, and `compose`:
-//! the image is built with `deploy/Dockerfile`, `docker-compose.yml` brings everything
-//! up, the vendors' clients call it, and while feedback is sent each container is killed
-//! in turn. Then the oracle of the fault suite counts, and `plaudit verify --deep` must
+//! dashboard. The image is built with `deploy/Dockerfile`; `image` looks into it and lets it
+//! speak TLS with everybody. `kubernetes` installs the chart and disturbs it under load, and
+//! `compose`: `docker-compose.yml` brings everything up, the vendors' clients call it, and
+//! while feedback is sent each container is killed in turn. Then the oracle of the fault suite counts, and `plaudit verify --deep` must
 //! agree: nothing acknowledged is lost (**P1**, **P2**), nothing is seen twice (**P3**).
 //!
 //! It needs root, and a Docker engine's program, which it installs where there is none;
@@ -21,7 +21,9 @@ mod charts;
 #[path = "../sdk/client.rs"]
 mod client;
 mod compose;
+mod dashboard;
 mod docker;
+mod image;
 #[path = "../sdk/install.rs"]
 mod install;
 mod kubernetes;
@@ -30,10 +32,11 @@ mod monitoring;
 mod posture;
 mod prepare;
 mod run;
+mod table;
+mod traffic;
 mod vendors;
 mod watching;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -41,7 +44,6 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use clap::Parser;
-use plaudit::drill::{Line, Table};
 use tokio::time::{Instant, timeout};
 
 /// Builds, brings up, breaks and counts.
@@ -64,8 +66,8 @@ struct Case {
     run: fn(PathBuf) -> Running,
 }
 
-/// A case under way.
-type Running = Pin<Box<dyn Future<Output = Result<Shown>>>>;
+/// A case under way, which ends with what it has to show.
+type Running = Pin<Box<dyn Future<Output = Result<String>>>>;
 
 /// What a case runs inside of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,52 +80,33 @@ enum Place {
     Cluster,
 }
 
-/// What a case has to show.
-#[derive(Default)]
-struct Shown {
-    lines: Vec<Line>,
-    text: String,
-}
-
 const CASES: &[Case] = &[
     Case {
         name: "charts",
         place: Place::Here,
-        run: |cache| Box::pin(async move { Ok(Shown::text(charts::check(&cache).await?)) }),
+        run: |cache| Box::pin(async move { charts::check(&cache).await }),
     },
     Case {
         name: "monitoring",
         place: Place::Here,
-        run: |cache| Box::pin(async move { Ok(Shown::text(monitoring::check(&cache).await?)) }),
+        run: |cache| Box::pin(async move { monitoring::check(&cache).await }),
+    },
+    Case {
+        name: "image",
+        place: Place::Engine,
+        run: |_| Box::pin(image::check()),
     },
     Case {
         name: "compose",
         place: Place::Engine,
-        run: |_| {
-            Box::pin(async {
-                let lines = compose::run().await?;
-                Ok(Shown {
-                    lines,
-                    ..Shown::default()
-                })
-            })
-        },
+        run: |_| Box::pin(async { Ok(compose::run().await?.to_string()) }),
     },
     Case {
         name: "kubernetes",
         place: Place::Cluster,
-        run: |cache| Box::pin(async move { Ok(Shown::text(kubernetes::check(&cache).await?)) }),
+        run: |cache| Box::pin(async move { Ok(kubernetes::check(&cache).await?.to_string()) }),
     },
 ];
-
-impl Shown {
-    fn text(text: impl fmt::Display) -> Self {
-        Self {
-            text: text.to_string(),
-            ..Self::default()
-        }
-    }
-}
 
 /// Far beyond what a case takes.
 const CASE: Duration = Duration::from_secs(1500);
@@ -149,20 +132,14 @@ fn main() -> Result<ExitCode> {
 }
 
 async fn run_all(chosen: &[&Case], cache: &Path) -> ExitCode {
-    let (mut table, mut failed) = (Table::default(), 0);
+    let mut failed = 0;
     for case in chosen {
         let began = Instant::now();
         let result = timeout(CASE, (case.run)(cache.to_owned())).await;
         let result = result.unwrap_or_else(|_| Err(anyhow!("it does not end")));
         let seconds = began.elapsed().as_secs();
         match result {
-            Ok(Shown { lines, text }) => {
-                say(&format!("{}: held, in {seconds} s", case.name));
-                if !text.is_empty() {
-                    say(&text);
-                }
-                table.lines.extend(lines);
-            }
+            Ok(shown) => say(&format!("{}: held, in {seconds} s\n{shown}\n", case.name)),
             Err(error) => {
                 failed += 1;
                 say(&format!(
@@ -171,9 +148,6 @@ async fn run_all(chosen: &[&Case], cache: &Path) -> ExitCode {
                 ));
             }
         }
-    }
-    if !table.lines.is_empty() {
-        say(&format!("\n{table}"));
     }
     let passed = chosen.len() - failed;
     say(&format!("{passed} passed, {failed} failed"));

@@ -1,32 +1,31 @@
 //! A real Prometheus, with the rules as shipped, on a running stack: every panel of the
 //! dashboard has data, and every alert names what the services export.
 //!
-//! The stack is `plaudit up`'s, on free ports. Only the addresses in Prometheus's
-//! configuration are the test's own: that the jobs are those of the shipped one is checked.
+//! The stack is `plaudit up`'s, on free ports, with certificates of an authority of the
+//! test's own. Only the addresses in Prometheus's configuration are the test's: that the
+//! jobs are those of the shipped one is checked. What the metrics adapter would ask for the
+//! sinks' autoscaler is asked as well.
 
 mod expression;
 mod prometheus;
 
-use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use plaudit::config::{Setting, Sources};
-use plaudit::load::{Dialect, Events, Extent, Plan, drive};
 use plaudit::up::{Listener, Member, Ports, Stack, UpOptions};
 use plaudit_client::Client;
-use serde_json::{Value, json};
-use support::{Api, binary, repository, wait_until};
+use serde_json::json;
+use support::{Api, Authority, binary, repository, wait_until};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::dashboard;
+use crate::load::Load;
 use crate::prepare::own_directory;
 use expression::Selector;
 use prometheus::{Prometheus, Target};
-
-/// What only a service with a certificate exports.
-const WITH_TLS_ONLY: &str = "certificate";
 
 /// Starts everything, uses it, asks every question.
 ///
@@ -34,6 +33,7 @@ const WITH_TLS_ONLY: &str = "certificate";
 /// The panels without data, and what alerts name and nobody exports.
 pub(crate) async fn check(cache: &Path) -> Result<String> {
     let directory = own_directory("monitoring")?;
+    let authority = Authority::new(&directory.join("authority"))?;
     let mut stack = Stack::prepare(UpOptions {
         directory: directory.join("stack"),
         parts: repository().join(".plaudit/parts"),
@@ -41,11 +41,7 @@ pub(crate) async fn check(cache: &Path) -> Result<String> {
         members: Member::ALL.to_vec(),
         binary: binary()?,
         sources: Sources {
-            settings: vec![
-                Setting::new("auth.mode", "open"),
-                // So that one read is in the way of another.
-                Setting::new("query.max_concurrent", "1"),
-            ],
+            settings: settings(&authority)?,
             ..Sources::default()
         },
     })
@@ -67,25 +63,35 @@ pub(crate) async fn check(cache: &Path) -> Result<String> {
     let prometheus =
         Prometheus::start(&cache.join("bin"), &directory.join("prometheus"), &targets).await?;
 
+    let [intake, query] = [Listener::Intake, Listener::Query]
+        .map(|listener| Api::new(&stack.url(listener)).over_tls(&authority));
+    let (intake, query) = (intake?, query?);
+    let client = Client::builder(intake.base()).ca_file(authority.ca_file());
+    let load = Load::start(client, &directory.join("acked"))?;
     let stop = CancellationToken::new();
     let mut used = JoinSet::new();
-    used.spawn(send(stack.url(Listener::Intake), stop.clone()));
-    used.spawn(misuse(stack.url(Listener::Intake), stop.clone()));
+    used.spawn(misuse(intake, stop.clone()));
     for _ in 0..4 {
-        used.spawn(read(stack.url(Listener::Query), stop.clone()));
+        used.spawn(read(query.clone(), stop.clone()));
     }
     let said = ask(&prometheus).await;
     stop.cancel();
     while let Some(ended) = used.join_next().await {
         ended??;
     }
+    let (_, report) = load.stop().await?;
+    ensure!(
+        report.accepted > 0,
+        "nothing was accepted: {:?}",
+        report.faults
+    );
     prometheus.stop().await?;
     stack.stop().await;
     said
 }
 
 async fn ask(prometheus: &Prometheus) -> Result<String> {
-    let panels = panels()?;
+    let panels = dashboard::queries()?;
     ensure!(panels.len() > 20, "the dashboard is somewhere else");
     for (title, query) in &panels {
         let asked = wait_until(title, async || {
@@ -98,9 +104,6 @@ async fn ask(prometheus: &Prometheus) -> Result<String> {
     let mut series = 0;
     for (name, expression) in &rules {
         for selector in Selector::all_in(expression) {
-            if selector.metric.contains(WITH_TLS_ONLY) {
-                continue;
-            }
             let text = selector.to_string();
             let exists = wait_until(&text, async || {
                 Ok(!prometheus.query(&text).await?.is_empty())
@@ -111,60 +114,70 @@ async fn ask(prometheus: &Prometheus) -> Result<String> {
             series += 1;
         }
     }
+    let adapters = adapters()?;
+    for query in &adapters {
+        let asked = wait_until(query, async || {
+            Ok(!prometheus.query(query).await?.is_empty())
+        });
+        asked.await.context("the adapter's rule")?;
+    }
     Ok(format!(
-        "{} queries of panels have data; {} rules and alerts ask {series} times for series, all there",
+        "{} queries of panels have data; {} rules and alerts ask {series} times for series, all there; \
+         so is what {} rule of the metrics adapter asks for",
         panels.len(),
         rules.len(),
+        adapters.len(),
     ))
 }
 
-/// Title and query of every panel, with what Grafana would put in.
-fn panels() -> Result<Vec<(String, String)>> {
-    let file = repository().join("deploy/grafana/dashboards/plaudit.json");
-    let board: Value = serde_json::from_str(&std::fs::read_to_string(file)?)?;
-    let mut queries = Vec::new();
-    for panel in board["panels"].as_array().context("panels")? {
-        let title = panel["title"].as_str().context("a title")?;
-        for target in panel["targets"].as_array().into_iter().flatten() {
-            let query = target["expr"].as_str().context("a query")?;
-            let query = query
-                .replace("$__rate_interval", "1m")
-                .replace("$__range", "15m");
-            queries.push((format!("panel `{title}`"), query));
-        }
-    }
+/// What the metrics adapter makes of its rules, with the only label that a sink has outside
+/// of Kubernetes in the place of the namespace.
+fn adapters() -> Result<Vec<String>> {
+    let file = repository().join("deploy/kubernetes/prometheus-adapter.yaml");
+    let text = std::fs::read_to_string(file)?;
+    let value = |line: &str, key: &str| Some(line.trim().strip_prefix(key)?.to_owned());
+    let series = text
+        .lines()
+        .filter_map(|line| value(line, "- seriesQuery: "));
+    let queries = text
+        .lines()
+        .filter_map(|line| value(line, "metricsQuery: "));
+    let queries: Vec<String> = series
+        .zip(queries)
+        .map(|(series, query)| {
+            let metric = series.split('{').next().unwrap_or_default();
+            query
+                .replace("<<.Series>>", metric)
+                .replace("<<.LabelMatchers>>", r#"job="plaudit-sink""#)
+                .replace("<<.GroupBy>>", "job")
+        })
+        .collect();
+    ensure!(
+        !queries.is_empty(),
+        "the adapter's rules are somewhere else"
+    );
     Ok(queries)
 }
 
-async fn send(url: String, stop: CancellationToken) -> Result<()> {
-    let api = Client::builder(&url).build_api()?;
-    let plan = Plan {
-        events: Events {
-            seed: 1,
-            run: 1,
-            traces: 1000,
-            dialect: Dialect::Native,
-        },
-        extent: Extent::Duration(Duration::from_secs(3600)),
-        rate: Some(200.0),
-        connections: 4,
-        batch: NonZeroU64::new(20).context("it is not 0")?,
-        watchers: 0,
-        acked: None,
-        quiet: true,
-    };
-    let report = drive(&plan, &api, stop).await?;
-    ensure!(
-        report.accepted > 0,
-        "nothing was accepted: {:?}",
-        report.faults
-    );
-    Ok(())
+/// What each service is told: open to all, and by TLS.
+fn settings(authority: &Authority) -> Result<Vec<Setting>> {
+    let mut settings = vec![
+        Setting::new("auth.mode", "open"),
+        // So that one read is in the way of another.
+        Setting::new("query.max_concurrent", "1"),
+    ];
+    for service in ["intake", "query"] {
+        let shown = authority.certify(service, 2040)?;
+        for (key, file) in [("cert", shown.cert_file), ("key", shown.key_file)] {
+            let key = format!("{service}.tls.{key}_file");
+            settings.push(Setting::new(key, file.display().to_string()));
+        }
+    }
+    Ok(settings)
 }
 
 /// Requests that are refused, a few a second.
-async fn misuse(url: String, stop: CancellationToken) -> Result<()> {
-    let api = Api::new(&url);
+async fn misuse(api: Api, stop: CancellationToken) -> Result<()> {
     while !stop.is_cancelled() {
         let without_trace = json!({"metric": "helpful", "value": true});
         ensure!(api.post("/v1/feedback", &without_trace).await?.status == 400);
@@ -173,8 +186,7 @@ async fn misuse(url: String, stop: CancellationToken) -> Result<()> {
     Ok(())
 }
 
-async fn read(url: String, stop: CancellationToken) -> Result<()> {
-    let api = Api::new(&url);
+async fn read(api: Api, stop: CancellationToken) -> Result<()> {
     while !stop.is_cancelled() {
         for path in ["/v1/metrics", "/v1/feedback?limit=10"] {
             let status = api.get(path).await?.status;

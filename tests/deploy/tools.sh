@@ -6,6 +6,8 @@ cache=$1
 packages=(docker.io debootstrap iptables iproute2)
 compose=v2.40.3
 
+command -v go > /dev/null || { echo "go is not installed: it builds docker compose and Kubernetes" >&2; exit 1; }
+
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query --show --showformat '${Status}' "$package" 2> /dev/null | grep -q 'install ok' || missing+=("$package")

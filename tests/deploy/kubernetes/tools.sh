@@ -16,20 +16,31 @@ coredns=1.13.1
 helm=3.19.2
 operator=0.85.0
 
-# A module with replace directives cannot be installed: each program is built from a module of
-# its own, which repeats them.
-build() { # program, version, module, package, linker flags, further replace lines
-  local name=$1 version=$2 module=$3 package=$4 flags=$5 replaces=${6:-}
-  [ ! -e "$bin/.$name-$version" ] || return 0
-  echo "building $name $version"
-  begin "$name" "$version" "$module"
-  if [ -n "$replaces" ]; then
-    echo "$replaces" >> go.mod
-  else
-    grep -oE '^(replace )?\s*\S+( v\S+)? => \S+ v\S+' "$(module_file "$module" "$version")" |
-      sed -E 's/^(replace )?\s*/replace /' >> go.mod || true
-  fi
-  finish "$name" "$version" "$package" "$flags" "$package@v$version"
+# A module with replace directives cannot be installed: what is built is got into a module of its
+# own, which repeats them.
+#
+# All programs of Kubernetes at once: they share most of what they are made of.
+build_kubernetes() {
+  [ ! -e "$bin/.kubernetes-$kubernetes" ] || return 0
+  echo "building Kubernetes $kubernetes"
+  local module=k8s.io/kubernetes stamp=k8s.io/component-base/version program packages=()
+  begin kubernetes $kubernetes $module
+  sed -nE "s#^\s*(k8s\.io/\S+) => \./staging.*#replace \1 => \1 v0.${kubernetes#1.}#p" \
+    "$(module_file $module $kubernetes)" >> go.mod
+  for program in kube-apiserver kubelet kube-controller-manager kube-scheduler kubectl kube-proxy; do
+    packages+=("$module/cmd/$program")
+  done
+  finish kubernetes $kubernetes $module \
+    "-X $stamp.gitVersion=v$kubernetes -X $stamp.gitMajor=1 -X $stamp.gitMinor=34" "${packages[@]}"
+}
+
+build_helm() {
+  [ ! -e "$bin/.helm-$helm" ] || return 0
+  echo "building helm $helm"
+  local module=helm.sh/helm/v3
+  begin helm $helm $module
+  grep -oE '^(replace )?\s*\S+( v\S+)? => \S+ v\S+' "$(module_file $module $helm)" | sed -E 's/^(replace )?\s*/replace /' >> go.mod || true
+  finish helm $helm $module "-X $module/internal/version.version=v$helm" $module/cmd/helm
 }
 
 # The DNS server with what a cluster asks of it, and without the clouds it knows.
@@ -49,21 +60,26 @@ import (
 
 func main() { coremain.Run() }
 G
-  finish coredns $coredns . "" "github.com/coredns/coredns@v$coredns"
+  # Of its own code, and so of this name.
+  sed -i 's/^module node$/module coredns/' go.mod
+  finish coredns $coredns github.com/coredns/coredns "" .
 }
 
-begin() { # program, version, module
+begin() { # what, version, module
   rm -rf "$cache/src/$1"
   mkdir -p "$cache/src/$1"
   cd "$cache/src/$1"
   printf 'module node\n\ngo 1.26\n\nrequire %s v%s\n' "$3" "$2" > go.mod
 }
 
-finish() { # program, version, package, linker flags, what is got
-  GOFLAGS=-mod=mod go get "$5" > log 2>&1 &&
-    CGO_ENABLED=0 GOFLAGS=-mod=mod go build -trimpath -ldflags "-s -w $4" -o "$bin/$1" "$3" >> log 2>&1 ||
-    { tail -20 log; exit 1; }
-  touch "$bin/.$1-$2"
+finish() { # what, version, module, linker flags, package…
+  local what=$1 version=$2 module=$3 flags=$4
+  shift 4
+  local got=("${@/#./$module}")
+  export CGO_ENABLED=0 GOFLAGS=-mod=mod
+  go get "${got[@]/%/@v$version}" > log 2>&1 &&
+    go build -trimpath -ldflags "-s -w $flags" -o "$bin/" "$@" >> log 2>&1 || { tail -20 log; exit 1; }
+  touch "$bin/.$what-$version"
 }
 
 module_file() { # module, version
@@ -87,18 +103,9 @@ unpack() { # Debian package, program in it…
 for program in go docker containerd runc iptables ip openssl; do
   command -v $program > /dev/null || { echo "$program is not installed (Debian: docker.io iptables iproute2 openssl)"; exit 1; }
 done
-staging=
-if [ ! -e "$bin/.kube-proxy-$kubernetes" ]; then
-  staging=$(sed -nE "s#^\s*(k8s\.io/\S+) => \./staging.*#replace \1 => \1 v0.${kubernetes#1.}#p" \
-    "$(module_file k8s.io/kubernetes $kubernetes)")
-fi
-stamp=k8s.io/component-base/version
-for program in kube-apiserver kubelet kube-controller-manager kube-scheduler kubectl kube-proxy; do
-  build $program $kubernetes k8s.io/kubernetes k8s.io/kubernetes/cmd/$program \
-    "-X $stamp.gitVersion=v$kubernetes -X $stamp.gitMajor=1 -X $stamp.gitMinor=34" "$staging"
-done
+build_kubernetes
 build_coredns
-build helm $helm helm.sh/helm/v3 helm.sh/helm/v3/cmd/helm "-X helm.sh/helm/v3/internal/version.version=v$helm"
+build_helm
 unpack etcd-server usr/bin/etcd
 unpack containernetworking-plugins
 unpack prometheus usr/bin/prometheus usr/bin/promtool
