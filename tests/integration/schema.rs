@@ -140,6 +140,25 @@ fn feedback_goes_when_its_retention_is_over() -> Result<()> {
         let rows = stack.db.current().await?;
         assert_eq!(rows.len(), 1, "{rows:?}");
         assert_eq!(rows[0]["trace_id"], "new");
+
+        // Outcomes stay until no log has their records any more.
+        let now = events::now().as_millis();
+        for (first, days) in [(-3, 100), (-2, 40), (-1, 20)] {
+            let at = now - days * 24 * 3_600_000;
+            let sql = format!(
+                "INSERT INTO {{db}}.ledger SELECT 'old', 0, {first}, {first}, arrayJoin(['pending', 'stored']), '',
+                    fromUnixTimestamp64Milli({at}), fromUnixTimestamp64Milli({at})"
+            );
+            stack.db.execute(&sql).await?;
+        }
+        stack.db.execute("OPTIMIZE TABLE {db}.ledger FINAL").await?;
+        let left = async |outcome| {
+            let of = format!(
+                "SELECT count() FROM {{db}}.ledger WHERE topic = 'old' AND outcome = '{outcome}'"
+            );
+            stack.db.number(&of).await
+        };
+        assert_eq!((left("pending").await?, left("stored").await?), (1, 2));
         Ok(())
     })
 }
@@ -165,7 +184,7 @@ fn a_retention_can_be_changed_and_taken_back() -> Result<()> {
         };
         assert_eq!(ttl().await?, 0);
         migrate(Some(Duration::from_secs(60))).await?;
-        assert_eq!(ttl().await?, 2);
+        assert_eq!(ttl().await?, 3);
         migrate(None).await?;
         assert_eq!(ttl().await?, 0);
         Ok(())

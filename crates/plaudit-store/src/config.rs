@@ -23,7 +23,8 @@ pub struct ClickhouseConfig {
     pub password: Secret,
     /// How long feedback is kept after it was received; absent, for ever.
     ///
-    /// Applied as a TTL by `plaudit migrate`. What hides a feedback outlives it.
+    /// Applied as a TTL by `plaudit migrate`. What hides a feedback outlives it by 30 days,
+    /// and so do outcomes, by 60.
     #[serde(with = "humantime_serde")]
     pub retention: Option<Duration>,
     /// How long one request may take before it counts as unanswered.

@@ -5,28 +5,35 @@ use std::time::Duration;
 use crate::{Store, StoreError};
 
 /// The tables that lose what is too old.
-const RETAINED: [(&str, Hides); 2] = [("feedback", Hides::Tombstones), ("changes", Hides::Patches)];
+const RETAINED: [(&str, Holds); 3] = [
+    ("feedback", Holds::Feedback),
+    ("changes", Holds::Changes),
+    ("ledger", Holds::Outcomes),
+];
 
-/// Which rows of a table may hide a feedback.
+/// What the rows of a table are.
 #[derive(Clone, Copy, Debug)]
-enum Hides {
-    /// Those that are deleted; the others are the feedback.
-    Tombstones,
-    /// Patches; what else there is, is kept for good.
-    Patches,
+enum Holds {
+    /// Feedback, and tombstones that hide it.
+    Feedback,
+    /// Patches, and retractions, which are kept for good.
+    Changes,
+    /// Outcomes of offsets. What was pending once goes before what became of it.
+    Outcomes,
 }
 
-/// How much longer than the feedback it hides a tombstone stays.
-const TOMBSTONE_MARGIN: Duration = Duration::from_secs(30 * 24 * 3600);
-
 impl Store {
+    /// How much longer than feedback what hides it is kept, and what says what became of
+    /// it: the log must have lost its record by then.
+    pub const RETENTION_MARGIN: Duration = Duration::from_secs(30 * 24 * 3600);
+
     /// Sets or removes the TTLs. What hides a feedback outlives it, and a
     /// retraction is kept for good.
     pub(crate) async fn apply_retention(&self) -> Result<(), StoreError> {
-        for (table, hides) in RETAINED {
+        for (table, holds) in RETAINED {
             let statement = match self.config().retention {
                 Some(kept) => {
-                    let ttl = hides.ttl(kept);
+                    let ttl = holds.ttl(kept);
                     format!("ALTER TABLE {{db}}.{table}{{local}}{{on_cluster}} MODIFY TTL {ttl}")
                 }
                 None if self.has_ttl(table).await? => {
@@ -50,20 +57,26 @@ impl Store {
     }
 }
 
-impl Hides {
-    /// The TTL of a table whose feedback is `kept` for so long.
+impl Holds {
+    /// The TTL of a table, where feedback is `kept` for so long.
     fn ttl(self, kept: Duration) -> String {
-        let after = |kept: Duration| {
-            let seconds = kept.as_secs();
-            format!("toDateTime(received_at) + INTERVAL {seconds} SECOND DELETE")
+        let time = match self {
+            Self::Feedback | Self::Changes => "received_at",
+            Self::Outcomes => "max_timestamp",
         };
-        let longer = after(kept + TOMBSTONE_MARGIN);
+        let after = |margins: u32| {
+            let seconds = (kept + Store::RETENTION_MARGIN * margins).as_secs();
+            format!("toDateTime({time}) + INTERVAL {seconds} SECOND DELETE")
+        };
+        let (at_once, later, last) = (after(0), after(1), after(2));
         match self {
-            Self::Tombstones => format!(
-                "{} WHERE is_deleted = 0, {longer} WHERE is_deleted = 1",
-                after(kept)
-            ),
-            Self::Patches => format!("{longer} WHERE kind = 'patch'"),
+            Self::Feedback => {
+                format!("{at_once} WHERE is_deleted = 0, {later} WHERE is_deleted = 1")
+            }
+            Self::Changes => format!("{later} WHERE kind = 'patch'"),
+            Self::Outcomes => {
+                format!("{later} WHERE outcome = 'pending', {last} WHERE outcome != 'pending'")
+            }
         }
     }
 }

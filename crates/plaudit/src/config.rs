@@ -26,7 +26,7 @@ use plaudit_kafka::KafkaConfig;
 use plaudit_query::QueryConfig;
 use plaudit_service::{AuthConfig, ObserveConfig};
 use plaudit_sink::SinkConfig;
-use plaudit_store::ClickhouseConfig;
+use plaudit_store::{ClickhouseConfig, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -110,6 +110,7 @@ impl Config {
         problems.extend(config.clickhouse.problems());
         problems.extend(config.query.problems());
         problems.extend(config.between_polls());
+        problems.extend(config.outlived());
         problems.into_result().map(|()| config)
     }
 
@@ -127,6 +128,20 @@ impl Config {
             format!("{key}: must be below kafka.properties.max.poll.interval.ms, {milliseconds}")
         })
         .collect()
+    }
+
+    /// The outcome of a record is kept for as long as the log may have it.
+    fn outlived(&self) -> Vec<String> {
+        let margin = Store::RETENTION_MARGIN;
+        let kept = self.clickhouse.retention.map(|kept| kept + margin);
+        if kept.is_none_or(|kept| self.kafka.retention < kept) {
+            return Vec::new();
+        }
+        let margin = humantime::format_duration(margin);
+        vec![format!(
+            "clickhouse.retention: must be above kafka.retention less {margin}, or outcomes go \
+             before their records"
+        )]
     }
 
     /// The effective tree as TOML, secrets as `***`.

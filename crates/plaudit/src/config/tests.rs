@@ -173,6 +173,16 @@ fn nothing_a_sink_waits_for_outlasts_its_membership() {
 }
 
 #[test]
+fn an_outcome_outlives_its_record() {
+    let error = load("", &[], &["clickhouse.retention=1d", "kafka.retention=31d"]).unwrap_err();
+    assert!(
+        error.to_string().contains("clickhouse.retention: "),
+        "{error}"
+    );
+    assert!(load("", &[], &["clickhouse.retention=1h"]).is_ok());
+}
+
+#[test]
 fn a_file_that_is_named_has_to_be_there() {
     let sources = Sources {
         file: Some("absent.toml".into()),

@@ -15,20 +15,20 @@ pub(super) struct Cpu {
 }
 
 /// What the intake spends on a request, without its events.
-pub(super) const REQUEST_NANOS: u128 = 17_000;
+pub(super) const REQUEST_NANOS: u128 = 22_000;
 /// What the intake spends on an event of a request.
 pub(super) const INTAKE: Cpu = Cpu {
-    nanos: 4_600,
+    nanos: 3_000,
     picos_a_byte: 4_000,
 };
 /// What the sink spends.
 pub(super) const SINK: Cpu = Cpu {
-    nanos: 2_400,
+    nanos: 2_600,
     picos_a_byte: 3_000,
 };
 /// What ClickHouse spends on storing, merges and other orders included.
 pub(super) const CLICKHOUSE: Cpu = Cpu {
-    nanos: 4_000,
+    nanos: 7_000,
     picos_a_byte: 4_000,
 };
 /// What one broker spends on taking an event or on giving it out.
