@@ -311,7 +311,7 @@ fn every_node_has_the_schema_or_the_services_wait() -> Result<()> {
         let nodes = stack.nodes();
         for node in &nodes {
             let kept = "SELECT count() FROM system.tables WHERE database = '{db}' AND create_table_query LIKE '%TTL%'";
-            assert_eq!(node.number(kept).await?, 2);
+            assert_eq!(node.number(kept).await?, 3);
             let version = "SELECT max(version) FROM {db}.migrations";
             assert_eq!(
                 node.number(version).await?,
@@ -333,7 +333,7 @@ fn every_node_has_the_schema_or_the_services_wait() -> Result<()> {
             matches!(missing, Err(MigrateError::Older { found: 0, .. })),
             "{missing:?}"
         );
-        assert_eq!(store.migrate().await?.applied.len(), 4);
+        assert_eq!(store.migrate().await?.applied.len(), 5);
         store.check_schema().await?;
 
         // Nor is the one made of the other.

@@ -75,7 +75,10 @@ fn p3_what_a_database_of_the_first_schema_holds_is_found_in_the_one_table() -> R
         let before = db.current().await?;
         assert_eq!(before.len(), 900);
 
-        assert_eq!(store.migrate().await?.applied, ["one_table"]);
+        assert_eq!(
+            store.migrate().await?.applied,
+            ["one_table", "every_insert_counts"]
+        );
         store.check_schema().await?;
         assert_eq!(db.current().await?, before);
         assert_eq!(db.number("SELECT count() FROM system.tables WHERE database = '{db}' AND name LIKE 'feedback%'").await?, 2);
@@ -159,6 +162,29 @@ fn feedback_goes_when_its_retention_is_over() -> Result<()> {
             stack.db.number(&of).await
         };
         assert_eq!((left("pending").await?, left("stored").await?), (1, 2));
+        Ok(())
+    })
+}
+
+#[test]
+fn p2_no_insert_is_taken_for_an_earlier_one() -> Result<()> {
+    let options = Options {
+        sinks: 0,
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        for table in ["feedback", "changes", "ledger"] {
+            let stop = format!("SYSTEM STOP MERGES {{db}}.{table}");
+            stack.db.execute(&stop).await?;
+            let insert = format!(
+                "INSERT INTO {{db}}.{table} (topic, partition) SETTINGS insert_deduplication_token = 'same'
+                VALUES ('t', 0)"
+            );
+            stack.db.execute(&insert).await?;
+            stack.db.execute(&insert).await?;
+            let rows = format!("SELECT count() FROM {{db}}.{table} WHERE topic = 't'");
+            assert_eq!(stack.db.number(&rows).await?, 2, "{table}");
+        }
         Ok(())
     })
 }

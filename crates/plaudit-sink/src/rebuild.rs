@@ -173,9 +173,6 @@ impl Rebuild {
         if let Origin::Topic(admin) = &self.steps.origin {
             nobody_runs(admin, &self.group).await?;
         }
-        // The engine remembers the blocks that it had. Each batch is to be new to it:
-        // one may take out a fold that another has put in.
-        self.steps.store = self.steps.store.forgetful();
         let steps = &self.steps;
         // That the topic is the one that was stored, while there is something to tell by.
         steps.read_back(&batch, &mut Outcomes::default()).await?;

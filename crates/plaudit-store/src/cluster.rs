@@ -32,10 +32,12 @@ const SETTINGS: [(&str, &str); 4] = [
 ];
 
 /// The settings where shards have replicas: whoever writes and reads back asks the same
-/// replica of each shard, which has what it wrote itself.
-const REPLICATED_SETTINGS: [(&str, &str); 2] = [
+/// replica of each shard, which has what it wrote itself. No insert is taken for an earlier
+/// one: replicas do so by themselves, and may answer that they have what is gone.
+const REPLICATED_SETTINGS: [(&str, &str); 3] = [
     ("load_balancing", "in_order"),
     ("prefer_localhost_replica", "0"),
+    ("deduplicate_insert", "disable"),
 ];
 
 /// The servers' defaults of the same, for whoever only reads: every replica gets its share.

@@ -1,8 +1,11 @@
 //! A block of rows on its way to a table.
 //!
-//! The rows are encoded and compressed once; every attempt sends the same bytes
-//! under the same token. `async_insert` is off: an answer means that the block
-//! is in the table, whole, and in the tables that views fill from it.
+//! The rows are encoded and compressed once; every attempt sends the same bytes.
+//! `async_insert` is off: an answer means that the block is in the table, whole, and in
+//! the tables that views fill from it.
+//!
+//! The server is not to tell a block that it had before: what it remembers and what it has
+//! can differ (see the migration `every_insert_counts`), and a copy is no harm.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -33,7 +36,8 @@ pub struct Payload {
     body: Vec<Bytes>,
     compression: InsertCompression,
     rows: usize,
-    token: String,
+    /// What it is called, in the ids of the queries that send it.
+    name: Uuid,
 }
 
 /// How the rows stand in the body.
@@ -70,7 +74,7 @@ impl Payload {
 
     /// What the id of every query that sends this block begins with.
     fn query_prefix(&self) -> String {
-        format!("plaudit-{}-", self.token)
+        format!("plaudit-{}-", self.name.simple())
     }
 
     /// The bytes that go over the wire.
@@ -81,13 +85,7 @@ impl Payload {
 
 impl Store {
     /// Compresses `rows` rows of `table`, once for all attempts.
-    ///
-    /// The block's deduplication token is made from its content, so the same
-    /// rows are the same block in every process, save for a
-    /// [forgetful](Store::forgetful) store.
     pub fn payload(&self, table: Table, rows: usize, data: &[u8]) -> Payload {
-        let content = twox_hash::XxHash3_128::oneshot(data);
-        let token = format!("{content:032x}{}", self.token_suffix());
         let native = match table {
             Table::Feedback => native::block(&row::COLUMNS, rows, data),
             Table::Changes | Table::Ledger => None,
@@ -110,7 +108,7 @@ impl Store {
             body,
             compression,
             rows,
-            token,
+            name: Uuid::now_v7(),
         }
     }
 
@@ -166,9 +164,6 @@ impl Store {
             // these say nothing.
             .with_setting("insert_quorum", "auto")
             .with_setting("insert_quorum_parallel", "0")
-            .with_setting("insert_deduplicate", "1")
-            .with_setting("insert_deduplication_token", &payload.token)
-            .with_setting("deduplicate_blocks_in_dependent_materialized_views", "1")
             // One block, whatever its size: it is in the table whole or not at all. Of
             // several shards this is true of each: one may have its rows and another not.
             .with_setting("max_insert_block_size", payload.rows.max(1).to_string())

@@ -21,6 +21,11 @@ const MIGRATIONS: &[(u32, &str, &str)] = &[
         "one_table",
         include_str!("../migrations/0004_one_table.sql"),
     ),
+    (
+        5,
+        "every_insert_counts",
+        include_str!("../migrations/0005_every_insert_counts.sql"),
+    ),
 ];
 
 /// What `migrate` did.
@@ -244,7 +249,7 @@ mod tests {
         };
         assert_eq!(said(None)[0].2.len(), 3);
         assert_eq!(said(Some("c"))[0].2.len(), 6);
-        assert_eq!(Store::SCHEMA_VERSION, 4);
+        assert_eq!(Store::SCHEMA_VERSION, 5);
         let left = |(.., sql): (u32, _, Vec<String>)| sql.concat().contains('{');
         assert!(!said(None).into_iter().any(left));
     }

@@ -4,7 +4,6 @@ use std::fmt;
 
 use clickhouse::{Client, Compression};
 use plaudit_tls::TlsError;
-use uuid::Uuid;
 
 use crate::{ClickhouseConfig, InsertCompression, StoreError, transport};
 
@@ -13,8 +12,6 @@ use crate::{ClickhouseConfig, InsertCompression, StoreError, transport};
 pub struct Store {
     client: Client,
     config: ClickhouseConfig,
-    /// What the tokens of this store's blocks end with.
-    token_suffix: String,
 }
 
 impl Store {
@@ -41,18 +38,7 @@ impl Store {
         Ok(Self {
             client: config.cluster.configure(client),
             config,
-            token_suffix: String::new(),
         })
-    }
-
-    /// The same store, whose blocks are new to the server even where it had the same
-    /// ones before: for rows that were deleted in between.
-    #[must_use]
-    pub fn forgetful(&self) -> Self {
-        Self {
-            token_suffix: Uuid::now_v7().simple().to_string(),
-            ..self.clone()
-        }
     }
 
     /// Whether a request is carried out by several servers, so that some of it may be
@@ -75,7 +61,6 @@ impl Store {
                 url: url.clone(),
                 ..self.config.clone()
             },
-            token_suffix: self.token_suffix.clone(),
         };
         nodes.iter().map(at).collect()
     }
@@ -114,10 +99,6 @@ impl Store {
     /// SQL with its placeholders filled in.
     pub(crate) fn named(&self, sql: &str) -> String {
         self.config.statement(sql).unwrap_or_default()
-    }
-
-    pub(crate) fn token_suffix(&self) -> &str {
-        &self.token_suffix
     }
 
     pub(crate) fn client(&self) -> &Client {

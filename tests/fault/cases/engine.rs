@@ -52,7 +52,8 @@ async fn away(stage: &mut Stage) -> Result<Row> {
         ..Options::default()
     }
     .with("clickhouse.timeout", "1s")
-    .with("kafka.properties.max.poll.interval.ms", 4000);
+    .with("kafka.properties.max.poll.interval.ms", 4000)
+    .with("sink.drain", "3s");
     let mut scene = Scene::set(stage, options).await?;
     scene.go_on(Duration::from_secs(1)).await;
     proxy.cut();

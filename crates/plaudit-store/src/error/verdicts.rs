@@ -90,6 +90,7 @@ const DISK: &[(u32, &str)] = &[
     (214, "CANNOT_STATVFS"),
     (294, "CANNOT_WRITE_TO_FILE"),
     (400, "CANNOT_STAT"),
+    (481, "PATH_ACCESS_DENIED"),
     (531, "CANNOT_FSTAT"),
     (586, "CANNOT_CREATE_FILE"),
     (641, "CANNOT_APPEND_TO_FILE"),
