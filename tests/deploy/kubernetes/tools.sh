@@ -7,7 +7,7 @@
 set -euo pipefail
 cache=$1
 bin=$cache/bin
-mkdir -p "$bin" "$cache/src" "$cache/debian"
+mkdir -p "$bin" "$cache/src" "$cache/packages"
 exec 9> "$cache/tools.lock"
 flock 9
 
@@ -90,7 +90,7 @@ unpack() { # Debian package, program in it…
   local package=$1; shift
   [ ! -e "$bin/.$package" ] || return 0
   echo "unpacking Debian's $package"
-  local at=$cache/debian/$package
+  local at=$cache/packages/$package
   rm -rf "$at" && mkdir -p "$at" && cd "$at"
   apt-get download "$package" > log 2>&1 || { apt-get update > log 2>&1 && apt-get download "$package" >> log 2>&1; } ||
     { tail -5 log; exit 1; }
