@@ -71,13 +71,13 @@ pub(crate) async fn read(
     room: Taken,
     limits: &LimitsConfig,
 ) -> Result<Whole, ApiError> {
-    let encoding = encoding(headers, limits.body_bytes)?;
+    let announced = announced(headers);
+    let encoding = encoding(headers, announced, limits.body_bytes)?;
     let body = body.into_data_stream();
     let whole = async {
         match encoding {
             Encoding::Identity => {
-                let announced = announced(headers).unwrap_or_default();
-                plain(body, room, announced, limits.body_bytes).await
+                plain(body, room, announced.unwrap_or_default(), limits.body_bytes).await
             }
             // Boxed: a decoder's future is far larger than what most requests need.
             packed => Box::pin(unpacked(packed, body, room, limits)).await,
@@ -99,7 +99,7 @@ pub(crate) fn stream(
     body: Body,
     limits: &LimitsConfig,
 ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static, ApiError> {
-    let encoding = encoding(headers, limits.stream_bytes)?;
+    let encoding = encoding(headers, announced(headers), limits.stream_bytes)?;
     let body = counted(
         body.into_data_stream(),
         Stopped::TooLarge,
@@ -115,8 +115,12 @@ pub(crate) fn timed_out() -> ApiError {
 }
 
 /// How the body is packed, unless it says that it is too large.
-fn encoding(headers: &HeaderMap, max_bytes: usize) -> Result<Encoding, ApiError> {
-    if announced(headers).is_some_and(|length| length > max_bytes) {
+fn encoding(
+    headers: &HeaderMap,
+    announced: Option<usize>,
+    max_bytes: usize,
+) -> Result<Encoding, ApiError> {
+    if announced.is_some_and(|length| length > max_bytes) {
         return Err(Stopped::TooLarge(max_bytes).into());
     }
     Encoding::of(headers)

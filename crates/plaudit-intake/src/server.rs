@@ -42,8 +42,9 @@ pub enum ServeError {
 /// How often the publisher is asked for its queue and its readiness.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Serves until `stop`, or until the publisher has failed for good, then drains: readiness turns false, the listener closes,
-/// requests under way are answered, and the publisher is flushed.
+/// Serves until `stop`, or until the publisher has failed for good, then drains:
+/// readiness turns false, the listener closes, requests under way are answered, and the
+/// publisher is flushed.
 ///
 /// # Errors
 /// [`ServeError`]; after `Flush`, what was not confirmed was not acknowledged

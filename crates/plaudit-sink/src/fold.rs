@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use plaudit_event::{Operation, Patch, RowVersion, codec};
+use plaudit_event::{Micros, Operation, Patch, RowVersion, codec};
 use plaudit_store::{Change, ChangeKind, CurrentRow, StoreError, Table};
 use uuid::Uuid;
 
@@ -141,21 +141,31 @@ impl Steps {
 }
 
 impl Known {
-    /// The patches of the latest put, by index, beyond as many as a version can count
-    /// (**P5**: each fold reads and applies all of them again).
-    fn excess(&self, clock_skew: i64) -> Vec<usize> {
-        let Some(latest) = self.rows.iter().max_by_key(|row| row.version) else {
-            return Vec::new();
-        };
-        let since = latest.version.version_time().0.saturating_sub(clock_skew);
-        let applies = |change: &Change| {
+    /// What a patch acts on: the latest, in whichever trace that is (V15).
+    fn latest(&self) -> Option<&CurrentRow> {
+        self.rows.iter().max_by_key(|row| row.version)
+    }
+
+    /// The patches that apply to a put of this time and were not given up, by index.
+    fn patches_of(&self, put: Micros, clock_skew: i64) -> impl Iterator<Item = (usize, &Change)> {
+        let since = put.0.saturating_sub(clock_skew);
+        let applies = move |change: &Change| {
             change.gave_up.is_none()
                 && change.kind == ChangeKind::Patch
                 && change.version_time.0 >= since
         };
-        let applied = self.changes.iter().enumerate();
-        applied
-            .filter_map(|(index, change)| applies(change).then_some(index))
+        let changes = self.changes.iter().enumerate();
+        changes.filter(move |(_, change)| applies(change))
+    }
+
+    /// The patches of the latest put, by index, beyond as many as a version can count
+    /// (**P5**: each fold reads and applies all of them again).
+    fn excess(&self, clock_skew: i64) -> Vec<usize> {
+        let Some(latest) = self.latest() else {
+            return Vec::new();
+        };
+        self.patches_of(latest.version.version_time(), clock_skew)
+            .map(|(index, _)| index)
             .skip(usize::try_from(RowVersion::MAX_CHANGES).unwrap_or(usize::MAX))
             .collect()
     }
@@ -165,14 +175,15 @@ impl Fold {
     /// Applies the changes that were not given up; `None` where there is nothing
     /// to write.
     fn of(id: &Id, known: &Known, clock_skew: i64) -> Option<Self> {
-        let changes = known.changes.iter().filter(|c| c.gave_up.is_none());
         let fold = |version| Self {
             id: id.clone(),
             version,
             rows: 0,
             data: Vec::new(),
         };
-        if changes.clone().any(|c| c.kind == ChangeKind::Retract) {
+        let retracts =
+            |change: &Change| change.gave_up.is_none() && change.kind == ChangeKind::Retract;
+        if known.changes.iter().any(retracts) {
             let mut fold = fold(RowVersion::FINAL);
             for row in &known.rows {
                 if row.version != RowVersion::FINAL {
@@ -181,16 +192,14 @@ impl Fold {
             }
             return (fold.rows > 0).then_some(fold);
         }
-        // A patch acts on the latest, in whichever trace that is (V15).
-        let latest = known.rows.iter().max_by_key(|row| row.version)?;
+        let latest = known.latest()?;
         // A withdrawn feedback stays as it is; nothing is done to a final row.
         if latest.is_deleted || latest.version == RowVersion::FINAL {
             return None;
         }
         let put_time = latest.version.version_time();
-        let since = put_time.0.saturating_sub(clock_skew);
         let (mut row, mut applied) = (latest.clone(), 0);
-        for change in changes.filter(|change| change.version_time.0 >= since) {
+        for (_, change) in known.patches_of(put_time, clock_skew) {
             if let Some(patch) = patch_of(change) {
                 patch.apply(&mut row.feedback);
             }

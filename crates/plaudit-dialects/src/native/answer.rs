@@ -43,9 +43,10 @@ pub(super) fn answer(parsed: &Parsed, fates: &Fates<'_>) -> Answer {
     };
     let (accepted, rejected) = (entries.accepted, entries.rejected);
     let mut body = String::with_capacity(FRAME_BYTES + entries.text.len());
-    let head = format_args!(r#"{{"accepted":{accepted},"rejected":{rejected},"items":["#);
-    body.write_fmt(head)
-        .expect("writing to a string cannot fail");
+    write(
+        &mut body,
+        format_args!(r#"{{"accepted":{accepted},"rejected":{rejected},"items":["#),
+    );
     body.push_str(&entries.text);
     body.push_str("]}");
     Answer {
@@ -122,8 +123,11 @@ impl Entries {
     }
 
     fn write(&mut self, arguments: std::fmt::Arguments<'_>) {
-        self.text
-            .write_fmt(arguments)
-            .expect("a String takes everything");
+        write(&mut self.text, arguments);
     }
+}
+
+fn write(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    text.write_fmt(arguments)
+        .expect("a String takes everything");
 }
