@@ -207,12 +207,8 @@ impl Site {
         disturbance: impl AsyncFnOnce(&Self) -> Result<()>,
     ) -> Result<()> {
         let acked = project.path(format!("acked-{}", self.table.len()));
-        let traffic = self.addresses.start(&acked)?;
-        traffic.acknowledged().await?;
-        let began = Instant::now();
-        let disturbed = disturbance(self).await;
-        let took = began.elapsed();
-        disturbed.with_context(|| name.to_owned())?;
+        let disturbed = self.addresses.disturbed(&acked, disturbance(self)).await;
+        let (traffic, took) = disturbed.with_context(|| name.to_owned())?;
         traffic.acknowledged().await?;
         let ended = traffic.stop().await?;
         self.settled().await?;

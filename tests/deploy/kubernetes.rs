@@ -191,12 +191,8 @@ impl Site {
         disturbance: impl AsyncFnOnce(&Self) -> Result<()>,
     ) -> Result<()> {
         let acked = self.directory.join(format!("acked-{}", self.table.len()));
-        let traffic = self.addresses.start(&acked)?;
-        traffic.acknowledged().await?;
-        let began = Instant::now();
-        let disturbed = disturbance(self).await;
-        let took = began.elapsed();
-        disturbed.with_context(|| name.to_owned())?;
+        let disturbed = self.addresses.disturbed(&acked, disturbance(self)).await;
+        let (traffic, took) = disturbed.with_context(|| name.to_owned())?;
         // Behind it too, until all pods are as they were.
         self.settled().await?;
         traffic.acknowledged().await?;

@@ -11,6 +11,7 @@ use plaudit_client::Client;
 use serde_json::json;
 use support::Api;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::docker::eventually;
@@ -52,7 +53,7 @@ impl Addresses {
     ///
     /// # Errors
     /// When there is no client.
-    pub(crate) fn start(&self, acked: &Path) -> Result<Traffic> {
+    fn start(&self, acked: &Path) -> Result<Traffic> {
         let Self { intake, query, key } = self;
         let client = Client::builder(intake).api_key(key);
         let sending = Load::start(client, acked)?;
@@ -67,6 +68,23 @@ impl Addresses {
             reading,
             intake: Api::new(intake).with_key(key),
         })
+    }
+
+    /// Begins, and lets a disturbance happen while feedback is acknowledged. How long that
+    /// took; what goes on, goes on.
+    ///
+    /// # Errors
+    /// When nothing is acknowledged before it, or it cannot be carried out.
+    pub(crate) async fn disturbed(
+        &self,
+        acked: &Path,
+        disturbance: impl Future<Output = Result<()>>,
+    ) -> Result<(Traffic, Duration)> {
+        let traffic = self.start(acked)?;
+        traffic.acknowledged().await?;
+        let began = Instant::now();
+        disturbance.await?;
+        Ok((traffic, began.elapsed()))
     }
 }
 
