@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use plaudit_event::{Dialect, Event, Micros, codec};
+use plaudit_event::{Event, Micros, codec};
 use uuid::Uuid;
 
 /// Encoded events: one buffer for all of a request's keys and values.
@@ -13,8 +13,6 @@ use uuid::Uuid;
 pub struct Batch {
     /// Whose the events are.
     pub project: Arc<str>,
-    /// The API that they came by.
-    pub dialect: Dialect,
     /// When the request was there whole: the records' timestamp.
     pub received_at: Micros,
     bytes: Vec<u8>,
@@ -42,15 +40,9 @@ struct Span {
 
 impl Batch {
     /// An empty batch; `body_bytes` is the size of the request it is read from.
-    pub fn new(
-        project: Arc<str>,
-        dialect: Dialect,
-        received_at: Micros,
-        body_bytes: usize,
-    ) -> Self {
+    pub fn new(project: Arc<str>, received_at: Micros, body_bytes: usize) -> Self {
         Self {
             project,
-            dialect,
             received_at,
             // An encoded event is about a quarter larger than what was sent.
             bytes: Vec::with_capacity(body_bytes + body_bytes / 2),
@@ -108,13 +100,13 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use plaudit_event::{Feedback, Operation};
+    use plaudit_event::{Dialect, Feedback, Operation};
 
     use super::*;
 
     #[test]
     fn records_come_out_as_they_went_in() {
-        let mut batch = Batch::new("p".into(), Dialect::Native, Micros(1), 0);
+        let mut batch = Batch::new("p".into(), Micros(1), 0);
         let event = |id, trace: &'static str| Event {
             project: "p".into(),
             dialect: Dialect::Native,

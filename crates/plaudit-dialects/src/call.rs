@@ -99,13 +99,8 @@ impl<'a> Call<'a> {
     }
 
     /// An empty batch for this call.
-    pub(crate) fn batch(&self, dialect: Dialect, body_bytes: usize) -> Batch {
-        Batch::new(
-            Arc::clone(self.project),
-            dialect,
-            self.received_at,
-            body_bytes,
-        )
+    pub(crate) fn batch(&self, body_bytes: usize) -> Batch {
+        Batch::new(Arc::clone(self.project), self.received_at, body_bytes)
     }
 
     /// The event of the item at `index`.

@@ -78,7 +78,7 @@ fn parse<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal> {
     let text = text(body).map_err(fastapi::refusal)?;
     let sent: &RawValue =
         serde_json::from_str(text).map_err(|error| fastapi::refusal(Refusal::syntax(&error)))?;
-    let mut batch = call.batch(Dialect::Humanloop, text.len());
+    let mut batch = call.batch(text.len());
     let note = match raw::kind(sent) {
         Kind::Array => {
             let items = raw::elements(sent).unwrap_or_default();

@@ -109,7 +109,7 @@ pub fn parse<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal> {
     let text = text(body)?;
     let mut reader = Reader {
         call,
-        batch: call.batch(Dialect::Native, text.len()),
+        batch: call.batch(text.len()),
         rejected: Vec::new(),
         items: 0,
     };

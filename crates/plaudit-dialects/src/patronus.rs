@@ -121,7 +121,7 @@ fn is_generated(headers: &HeaderMap) -> bool {
 /// Reads `DELETE /v1/feedback/{id}`.
 fn delete<'a>(call: &Call<'a>, _: &'a [u8]) -> Result<Parsed, Refusal> {
     let integer: i64 = path_integer(call)?;
-    let mut batch = call.batch(Dialect::Patronus, 0);
+    let mut batch = call.batch(0);
     // Nothing has any other integer, and so nothing is left of it.
     if let Some(id) = id::named(integer) {
         let operation = Operation::Retract { id };

@@ -86,7 +86,7 @@ fn is_portkey(headers: &HeaderMap) -> bool {
 /// Reads `POST /feedback`.
 fn create<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal> {
     let text = text(body)?;
-    let mut batch = call.batch(Dialect::Portkey, text.len());
+    let mut batch = call.batch(text.len());
     if text.trim_ascii_start().starts_with('[') {
         let items: Vec<&RawValue> = parse(text)?;
         return create_all(call, batch, &items);
@@ -150,7 +150,7 @@ fn put<'a>(
 /// Reads `PUT /feedback/{id}`.
 fn update<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal> {
     let text = text(body)?;
-    let mut batch = call.batch(Dialect::Portkey, text.len());
+    let mut batch = call.batch(text.len());
     let item = parse::<Item<'a>>(text)?.checked()?;
     // Clients that lost the id write `undefined` or `NOT_GIVEN` into the path.
     let id = [call.path("id"), item.feedback_id.as_deref()]

@@ -131,7 +131,7 @@ impl From<FieldError> for Denied {
 /// Reads `POST /feedback`.
 fn parse<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal> {
     let params = Params::read(body)?;
-    let mut batch = call.batch(Dialect::Tensorzero, body.len());
+    let mut batch = call.batch(body.len());
     if params.dryrun {
         // All of the checks, and an id that nothing will have.
         let tried = feedback(call, identity::new(), params)?;

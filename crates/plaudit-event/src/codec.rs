@@ -1,7 +1,6 @@
 //! The bytes of a record: JSON, versioned, append-only.
 //!
-//! A record says its version in its first field and again in the header
-//! [`HEADER`], where a consumer that is not Plaudit looks. Absent fields
+//! A record says its version, project and dialect in its first fields. Absent fields
 //! are absent. Fields may be added to a version, since a decoder ignores what it
 //! does not know; a change of meaning needs the next version. Old records decode
 //! for ever: `fixtures/wire` holds one of each, and a test holds them to it.
@@ -13,9 +12,10 @@ use crate::{Dialect, Event, Micros, Operation, Text};
 /// The version that [`encode`] writes, and the highest that [`decode`] reads.
 pub const VERSION: u16 = 1;
 
-/// The one Kafka header of a record: see [`header`].
+/// The Kafka header by which a version that is no JSON would say so, first its number.
+/// Version 1 needs none: each costs as much as encoding two fields.
 pub const HEADER: &str = "plaudit";
-/// Where records had their version before [`HEADER`] held it.
+/// Where the first records of version 1 had it.
 const VERSION_HEADER: &str = "plaudit-version";
 
 /// Why a record cannot be decoded.
@@ -83,17 +83,6 @@ pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
     };
     serde_json::to_writer(&mut *out, &written)
         .expect("writing to memory cannot fail, and every key of an event is a string");
-}
-
-/// The content of [`HEADER`]: version, dialect and project, a space between. One
-/// header and not three, since each costs as much as encoding two fields.
-pub fn header(dialect: Dialect, project: &str) -> String {
-    let (mut text, dialect) = (VERSION.to_string(), dialect.name());
-    text.reserve(dialect.len() + project.len() + 2);
-    for part in [" ", dialect, " ", project] {
-        text.push_str(part);
-    }
-    text
 }
 
 /// The version that a record's headers name; `content` finds one by its name.

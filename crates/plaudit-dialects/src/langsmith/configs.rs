@@ -4,7 +4,7 @@
 //! declares cannot be changed here.
 
 use http::StatusCode;
-use plaudit_event::{Declaration, Dialect, Edit, FieldError, Text, identity};
+use plaudit_event::{Declaration, Edit, FieldError, Text, identity};
 use serde::de::MapAccess;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -193,7 +193,7 @@ fn declaring(call: &Call<'_>, key: &str, declared: Declared) -> Parsed {
 fn unchanged(call: &Call<'_>, note: String) -> Parsed {
     Parsed {
         note,
-        ..Parsed::whole(call.batch(Dialect::Langsmith, 0))
+        ..Parsed::whole(call.batch(0))
     }
 }
 

@@ -203,7 +203,7 @@ fn redeem(
         ..Item::default()
     });
     let put = Put::read(call, 0, item).map_err(refuse)?;
-    let mut batch = call.batch(Dialect::Langsmith, 0);
+    let mut batch = call.batch(0);
     batch.push(&put.event);
     Ok(Parsed {
         note: written(&json!({"id": token.id})),

@@ -34,7 +34,7 @@ pub(super) fn one<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal
     let text = text(body)?;
     let sent = serde_json::from_str(text).map_err(|error| Refusal::syntax(&error))?;
     let put = read(call, 0, sent).map_err(|error| invalid(&error))?;
-    let mut batch = call.batch(Dialect::Langsmith, text.len());
+    let mut batch = call.batch(text.len());
     batch.push(&put.event);
     let note = shown(call, &put);
     Ok(Parsed {
@@ -90,7 +90,7 @@ pub(super) fn change<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refu
         return Err(invalid(&fault).into());
     }
     let patch = patch(change);
-    let mut batch = call.batch(Dialect::Langsmith, text.len());
+    let mut batch = call.batch(text.len());
     if patch != Patch::default() {
         let operation = Operation::Patch { id, patch };
         call.check(&operation)
@@ -106,7 +106,7 @@ pub(super) fn change<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refu
 /// Reads `DELETE /feedback/{id}`: nothing revives it.
 pub(super) fn delete<'a>(call: &Call<'a>, _body: &'a [u8]) -> Result<Parsed, Refusal> {
     let id = path_id(call)?;
-    let mut batch = call.batch(Dialect::Langsmith, 0);
+    let mut batch = call.batch(0);
     let operation = Operation::Retract { id };
     batch.push(&call.event(Dialect::Langsmith, call.time_of(0), operation));
     Ok(Parsed {
@@ -197,7 +197,7 @@ impl<'c, 'a> Reader<'c, 'a> {
     fn new(call: &'c Call<'a>, body_bytes: usize) -> Self {
         Self {
             call,
-            batch: call.batch(Dialect::Langsmith, body_bytes),
+            batch: call.batch(body_bytes),
             rejected: Vec::new(),
             declarations: Vec::new(),
             items: 0,

@@ -58,7 +58,7 @@ pub(super) fn mint<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusa
         let max = call.max_events;
         return Err(Refusal::TooMany { max });
     }
-    let mut batch = call.batch(Dialect::Langsmith, text.len());
+    let mut batch = call.batch(text.len());
     let (mut declarations, mut shown) = (Vec::new(), Vec::new());
     for (index, raw) in items.into_iter().enumerate() {
         let refuse = |error| match array {

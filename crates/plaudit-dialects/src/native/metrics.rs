@@ -6,7 +6,7 @@
 
 use http::StatusCode;
 use plaudit_event::{
-    Declaration, Dialect, Edit, FieldError, ItemCode, Level, Metric, MetricType, Optimize, Text,
+    Declaration, Edit, FieldError, ItemCode, Level, Metric, MetricType, Optimize, Text,
 };
 use serde::Deserialize;
 use serde::de::value::{Error, StrDeserializer};
@@ -94,7 +94,7 @@ fn declaring(call: &Call<'_>, declaration: Declaration, note: String) -> Parsed 
     Parsed {
         declarations: vec![declaration],
         note,
-        ..Parsed::whole(call.batch(Dialect::Native, 0))
+        ..Parsed::whole(call.batch(0))
     }
 }
 

@@ -156,7 +156,7 @@ fn read(call: &Call<'_>, body: &[u8], by_form: bool) -> Result<Parsed, Why> {
     let id = token.id;
     let operation = Operation::Put(said.into_feedback(token)?);
     call.check(&operation)?;
-    let mut batch = call.batch(Dialect::Native, body.len());
+    let mut batch = call.batch(body.len());
     // Chosen by the token, so that a later use is a later version.
     let named = call.name_put(0, Some(id), None);
     batch.push(&call.event(Dialect::Native, named.version_time, operation));

@@ -58,7 +58,7 @@ pub(super) fn annotate<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Re
     let operation = Operation::Put(feedback);
     call.check(&operation)
         .map_err(|error| fastapi::unprocessable(Place::Body, &[as_sent(error, value_name)]))?;
-    let mut batch = call.batch(Dialect::Patronus, text.len());
+    let mut batch = call.batch(text.len());
     batch.push(&call.event(Dialect::Patronus, version_time, operation));
     Ok(Parsed {
         note: shown,

@@ -47,7 +47,7 @@ fn take<'a>(
         };
         fastapi::unprocessable(Place::Body, &[FieldError { field, ..error }])
     })?;
-    let mut batch = call.batch(Dialect::Patronus, body_bytes);
+    let mut batch = call.batch(body_bytes);
     batch.push(&call.event(Dialect::Patronus, call.time_of(0), operation));
     Ok(Parsed::whole(batch))
 }

@@ -57,7 +57,7 @@ pub(super) fn give<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusa
     let operation = Operation::Put(feedback);
     call.check(&operation)
         .map_err(|error| fastapi::unprocessable(Place::Body, &[as_sent(error, &operation)]))?;
-    let mut batch = call.batch(Dialect::Patronus, text.len());
+    let mut batch = call.batch(text.len());
     batch.push(&call.event(Dialect::Patronus, version_time, operation));
     Ok(Parsed {
         note: written(&json!({ "feedback_positive": positive })),

@@ -48,8 +48,6 @@ struct Again {
     reason: String,
     key: Option<Vec<u8>>,
     payload: Vec<u8>,
-    /// As an intake writes it, for consumers that are not Plaudit.
-    header: String,
 }
 
 /// What became of the letters that match.
@@ -124,10 +122,10 @@ pub(super) async fn run(kafka: KafkaConfig, options: ReplayOptions) -> anyhow::R
 impl Replay {
     fn take(&mut self, reason: String, message: &Message<'_>) -> anyhow::Result<()> {
         let payload = message.payload().unwrap_or_default();
-        let Ok(event) = codec::decode(payload, || None) else {
+        if codec::decode(payload, || None).is_err() {
             self.counts.no_event += 1;
             return Ok(());
-        };
+        }
         if !self.taken.insert(Sha256::digest(payload).into()) {
             self.counts.same += 1;
             return Ok(());
@@ -137,7 +135,6 @@ impl Replay {
             reason,
             key: message.key().map(<[u8]>::to_vec),
             payload: payload.to_vec(),
-            header: codec::header(event.dialect, &event.project),
         });
         if self.open.len() >= ROUND_RECORDS || self.open_bytes >= ROUND_BYTES {
             self.write()?;
@@ -159,14 +156,10 @@ impl Replay {
     }
 
     fn confirm(&self, producer: &ConfirmingProducer, open: &[Again]) -> anyhow::Result<()> {
-        let headers: Vec<_> = open
-            .iter()
-            .map(|again| [(codec::HEADER, again.header.as_bytes())])
-            .collect();
-        let records = open.iter().zip(&headers).map(|(again, headers)| Record {
+        let records = open.iter().map(|again| Record {
             key: again.key.as_deref(),
             payload: Some(&again.payload),
-            headers,
+            headers: &[],
             // Now: retention and lag count from here.
             timestamp_ms: 0,
         });
