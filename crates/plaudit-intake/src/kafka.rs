@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use plaudit_dialects::{Batch, Delivery, Record as Encoded, Refused};
-use plaudit_event::{Declaration, Micros, Receipt, codec};
+use plaudit_event::{Declaration, Micros, Receipt};
 use plaudit_kafka::{
     ConfirmingProducer, Delivery as Written, KafkaConfig, Pending, Reason, Record,
 };
@@ -53,12 +53,10 @@ impl KafkaPublish {
         batch: &Batch,
         events: impl ExactSizeIterator<Item = Encoded<'b>>,
     ) -> Pending {
-        let header = codec::header(batch.dialect, &batch.project);
-        let headers = [(codec::HEADER, header.as_bytes())];
         let records = events.map(|event| Record {
             key: Some(event.key),
             payload: Some(event.value),
-            headers: &headers,
+            headers: &[],
             timestamp_ms: batch.received_at.as_millis(),
         });
         producer.send_all(&self.topic, records)
@@ -190,6 +188,12 @@ impl Publish for KafkaPublish {
     fn queue_len(&self) -> usize {
         let lengths = self.producers().map(ConfirmingProducer::queue_len);
         lengths.sum()
+    }
+
+    fn queue_fullness(&self) -> f64 {
+        self.producers()
+            .map(ConfirmingProducer::fullness)
+            .fold(0.0, f64::max)
     }
 
     fn failures(&self) -> Vec<(&'static str, u64)> {

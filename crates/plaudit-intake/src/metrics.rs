@@ -6,12 +6,14 @@ use plaudit_event::{Dialect, ItemCode};
 use plaudit_service::ErrorCode;
 
 use crate::admission::Admission;
+use crate::publish::Publish;
 
 const REQUESTS: &str = "plaudit_intake_requests_total";
 const EVENTS: &str = "plaudit_intake_events_total";
 const REJECTED: &str = "plaudit_intake_rejected_total";
 const ACK: &str = "plaudit_intake_ack_seconds";
 const QUEUE: &str = "plaudit_intake_producer_queue_records";
+const FULLNESS: &str = "plaudit_intake_producer_queue_ratio";
 const CONNECTIONS: &str = "plaudit_intake_connections";
 const REQUESTS_UNDER_WAY: &str = "plaudit_intake_open_requests";
 const BYTES_UNDER_WAY: &str = "plaudit_intake_buffered_bytes";
@@ -26,6 +28,7 @@ pub(crate) struct Metrics {
     rejected: PerDialect<{ ItemCode::ALL.len() }>,
     ack: Histogram,
     queue: Gauge,
+    fullness: Gauge,
     connections: Gauge,
     open_requests: Gauge,
     buffered_bytes: Gauge,
@@ -89,6 +92,7 @@ impl Metrics {
             rejected: PerDialect::register(REJECTED, "code", ItemCode::ALL.map(ItemCode::code)),
             ack: histogram!(ACK),
             queue: gauge!(QUEUE),
+            fullness: gauge!(FULLNESS),
             connections: gauge!(CONNECTIONS),
             open_requests: gauge!(REQUESTS_UNDER_WAY),
             buffered_bytes: gauge!(BYTES_UNDER_WAY),
@@ -129,9 +133,10 @@ impl Metrics {
     }
 
     /// What the publisher says of itself; asked for every now and then.
-    pub(crate) fn publisher(&self, queue_len: usize, failures: Vec<(&'static str, u64)>) {
-        self.queue.set(gauged(queue_len));
-        for (code, count) in failures {
+    pub(crate) fn publisher(&self, publish: &impl Publish) {
+        self.queue.set(gauged(publish.queue_len()));
+        self.fullness.set(publish.queue_fullness());
+        for (code, count) in publish.failures() {
             counter!(KAFKA_ERRORS, "code" => code).absolute(count);
         }
     }
@@ -169,9 +174,10 @@ fn describe() {
         ACK,
         "seconds from the last byte of a request until its events are durable"
     );
+    describe_gauge!(QUEUE, "events that were taken and are not confirmed");
     describe_gauge!(
-        QUEUE,
-        "events that were taken and are not confirmed; at the bound, requests are answered 503"
+        FULLNESS,
+        "how full their queue is, in records or bytes, whichever is nearer to its bound; at 1, requests are answered 503"
     );
     describe_gauge!(
         CONNECTIONS,

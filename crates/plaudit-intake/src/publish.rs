@@ -59,6 +59,11 @@ pub trait Publish: Send + Sync + 'static {
     /// Events that were taken and have no end yet.
     fn queue_len(&self) -> usize;
 
+    /// How full the queue of these is, from 0 to 1.
+    fn queue_fullness(&self) -> f64 {
+        0.0
+    }
+
     /// Every kind of failure by closed code, with how often it happened since the
     /// start.
     fn failures(&self) -> Vec<(&'static str, u64)> {

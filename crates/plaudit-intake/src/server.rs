@@ -106,8 +106,6 @@ fn look<P: Publish>(intake: &Intake<P>, readiness: &Readiness) {
 }
 
 fn measure<P: Publish>(intake: &Intake<P>) {
-    intake
-        .metrics
-        .publisher(intake.publish.queue_len(), intake.publish.failures());
+    intake.metrics.publisher(&intake.publish);
     intake.metrics.under_way(&intake.admission);
 }

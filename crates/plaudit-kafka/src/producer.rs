@@ -70,6 +70,8 @@ struct Context {
     tracker: Tracker,
     /// Records without an end. librdkafka's own count includes its log lines.
     open: AtomicUsize,
+    /// How full the queue is, in thousandths of the bound that is nearest.
+    fullness: AtomicUsize,
     failures: [AtomicU64; Reason::CODES.len()],
 }
 
@@ -81,6 +83,9 @@ struct Ticket {
 
 /// How often the poll thread looks whether it is to stop.
 const POLL: Duration = Duration::from_millis(100);
+
+/// A full queue, in thousandths.
+const FULL: u32 = 1000;
 
 /// How often a flush looks whether the queue is empty.
 const FLUSH_LOOK: Duration = Duration::from_millis(5);
@@ -119,6 +124,7 @@ impl ConfirmingProducer {
         let context = Context {
             tracker: Tracker::new("producer"),
             open: AtomicUsize::new(0),
+            fullness: AtomicUsize::new(0),
             failures: Default::default(),
         };
         let client = client_config(config, role)?;
@@ -219,6 +225,16 @@ impl ConfirmingProducer {
     #[must_use]
     pub fn queue_len(&self) -> usize {
         self.shared.producer.context().open.load(Ordering::Relaxed)
+    }
+
+    /// How full the queue was half a second ago at most, from 0 to 1, in records
+    /// (`queue.buffering.max.messages`) or in bytes (`queue.buffering.max.kbytes`),
+    /// whichever is nearer to its bound.
+    #[must_use]
+    pub fn fullness(&self) -> f64 {
+        let thousandths = &self.shared.producer.context().fullness;
+        let thousandths = u32::try_from(thousandths.load(Ordering::Relaxed));
+        f64::from(thousandths.unwrap_or(FULL)) / f64::from(FULL)
     }
 
     /// Records that were refused or failed since the start, by closed code.
@@ -325,6 +341,11 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
+        let part = |of: u64, bound: u64| of.saturating_mul(FULL.into()) / bound.max(1);
+        let records = part(statistics.msg_cnt, statistics.msg_max);
+        let bytes = part(statistics.msg_size, statistics.msg_size_max);
+        let fullness = usize::try_from(records.max(bytes)).unwrap_or(usize::MAX);
+        self.fullness.store(fullness, Ordering::Relaxed);
         self.tracker.statistics(&statistics);
     }
 
@@ -338,6 +359,10 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let delivery = match result {
+            // A broker that knows the batch from before does not always say where it is.
+            Ok(message) if message.offset() < 0 => {
+                given_up(RDKafkaErrorCode::DuplicateSequenceNumber)
+            }
             Ok(message) => Delivery::Confirmed {
                 partition: message.partition(),
                 offset: message.offset(),
@@ -397,6 +422,24 @@ mod tests {
         let deliveries = first.wait(HOUR).await;
         assert_eq!(deliveries[..3], [Delivery::Failed(Reason::Closed); 3]);
         assert_eq!(deliveries[3..], [Delivery::Refused(Reason::QueueFull); 2]);
+    }
+
+    #[tokio::test]
+    async fn a_queue_is_as_full_as_its_nearest_bound() {
+        let records = ("queue.buffering.max.messages", "4");
+        let bytes = ("queue.buffering.max.kbytes", "1");
+        for (full, bound) in [(0.5, records), (0.6, bytes)] {
+            let producer = without_broker(&[bound, ("statistics.interval.ms", "10")]);
+            let payload = [0; 300];
+            let record = Record {
+                payload: Some(&payload),
+                ..Record::default()
+            };
+            let _pending = producer.send_all("events", [record; 2]);
+            while (producer.fullness() - full).abs() > 0.05 {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use metrics::Gauge;
+use metrics::{Gauge, describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -49,6 +49,9 @@ pub enum ObserveError {
 /// Each condition has a name, so that `/readyz` says why. Cloning shares it.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, String>>>);
+
+/// Whether `/readyz` says yes: 1 or 0. The same name in every service, which the job tells apart.
+const READY: &str = "plaudit_ready";
 
 /// Seconds; from a fast acknowledgement to a slow insert.
 const SECONDS_BUCKETS: [f64; 16] = [
@@ -142,11 +145,15 @@ pub async fn serve(
     readiness: Readiness,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
+    describe_gauge!(
+        READY,
+        "1 when the service can do its work, 0 when /readyz says what it waits for"
+    );
     let upkeep = metrics.clone();
     let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready).with_state(readiness))
-        .route("/metrics", get(render).with_state(metrics));
+        .route("/readyz", get(ready).with_state(readiness.clone()))
+        .route("/metrics", get(render).with_state((metrics, readiness)));
     // Whoever probes asks a line and takes a page: a connection that does less is cut
     // long before the service is waited for.
     let connections = ConnectionsConfig {
@@ -181,7 +188,10 @@ async fn ready(State(readiness): State<Readiness>) -> impl IntoResponse {
     }
 }
 
-async fn render(State(metrics): State<MetricsHandle>) -> impl IntoResponse {
+async fn render(
+    State((metrics, readiness)): State<(MetricsHandle, Readiness)>,
+) -> impl IntoResponse {
+    gauge!(READY).set(if readiness.is_ready() { 1.0 } else { 0.0 });
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (content_type, metrics.0.render())
 }
