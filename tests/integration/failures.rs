@@ -314,6 +314,30 @@ fn p2_while_clickhouse_has_too_much_to_do_the_sink_waits_and_counts_no_attempt()
 }
 
 #[test]
+fn p6_what_is_too_much_for_clickhouse_goes_in_by_halves() -> Result<()> {
+    let mut sink = impatient(OnExhausted::DeadLetter);
+    sink.batch.max_age = Duration::from_secs(2);
+    let options = Options {
+        sink,
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        store_one(stack).await?;
+        // As if memory ran out (MEMORY_LIMIT_EXCEEDED), however often it is tried.
+        let view = "CREATE MATERIALIZED VIEW {db}.limited ENGINE = Null AS
+            SELECT throwIf(count() > 1500, 'too much', toInt16(241)) AS refused FROM {db}.feedback
+            SETTINGS allow_custom_error_code_in_throwif = 1";
+        stack.db.execute(view).await?;
+        stack.produce(&events::puts(4000)).await?;
+        let outcomes = stack.settled().await?;
+        assert!(outcomes.values().all(|outcome| *outcome == Outcome::Stored));
+        assert!(stack.log.has("more than clickhouse can take: halved"));
+        assert_eq!(stack.db.current().await?.len(), 4001);
+        stack.ready().await
+    })
+}
+
+#[test]
 fn a_sink_that_is_told_to_hold_keeps_trying_and_loses_nothing() -> Result<()> {
     let options = Options {
         sink: impatient(OnExhausted::Hold),

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use plaudit_event::{Operation, Outcome, codec};
 use plaudit_kafka::{Read, Record, TopicReader};
 use plaudit_sink::{ChangesConfig, SinkConfig};
+use plaudit_store::Store;
 use serde_json::json;
 use support::{Options, Stack, run, wait_until};
 use uuid::Uuid;
@@ -286,6 +287,38 @@ fn a_retraction_without_a_feedback_is_stored_and_hides_what_comes() -> Result<()
             .await?;
         stack.settled().await?;
         assert_eq!(stack.db.current().await?.len(), 0);
+        Ok(())
+    })
+}
+
+#[test]
+fn p5_the_changes_of_many_feedbacks_are_read_in_parts() -> Result<()> {
+    run(Options::default(), async |stack| {
+        let puts = events::puts(3);
+        stack.produce(&puts).await?;
+        let text = "x".repeat(400_000);
+        for round in 0..30 {
+            let of_all = puts.iter().map(|put| put.id());
+            let patches: Vec<_> = of_all
+                .map(|id| events::event(events::comment(id, &format!("{round} {text}"))))
+                .collect();
+            stack.produce(&patches).await?;
+        }
+        let outcomes = stack.settled().await?;
+        assert!(outcomes.values().all(|outcome| *outcome == Outcome::Stored));
+        // 36 MB, of which 32 MiB may come at once.
+        let ids: Vec<_> = puts
+            .iter()
+            .map(|put| (put.project.to_string(), put.id()))
+            .collect();
+        let store = Store::new(stack.clickhouse())?;
+        assert_eq!(store.changes_of(&ids).await?, None);
+        let of_one = store.changes_of(&ids[..1]).await?.context("of one")?;
+        assert_eq!(of_one.len(), 30);
+        for row in stack.db.current().await? {
+            let comment = row["comment"].as_str().context("a comment")?;
+            assert!(comment.starts_with("29 "), "{comment:.9}");
+        }
         Ok(())
     })
 }

@@ -228,3 +228,67 @@ fn p3_a_sink_that_lost_its_partitions_while_it_stood_still_joins_again() -> Resu
         Ok(())
     })
 }
+
+/// What went into a sink and is in none of the places where it could be.
+async fn unaccounted(sink: &Process) -> Result<f64> {
+    let mut left = sink.metric("plaudit_sink_records_total").await?;
+    for name in [
+        "plaudit_sink_skipped_records_total",
+        "plaudit_sink_in_flight_records",
+        "plaudit_sink_pending_changes",
+        r#"plaudit_sink_events_total{outcome="stored"}"#,
+        r#"plaudit_sink_events_total{outcome="duplicate"}"#,
+        r#"plaudit_sink_events_total{outcome="dead_lettered"}"#,
+    ] {
+        left -= sink.metric(name).await?;
+    }
+    Ok(left)
+}
+
+#[test]
+fn p2_the_metrics_balance_when_patches_that_wait_go_to_another_sink() -> Result<()> {
+    let options = Options {
+        sinks: 0,
+        ..Options::default()
+    };
+    run(options, async |stack| {
+        let mut settings = stack.settings();
+        settings.push(("sink.batch.max_age", "50ms".to_owned()));
+        let first = Process::start("sink", &settings).await?;
+        let puts = events::puts(40);
+        let ids = puts.iter().map(Event::id);
+        let patches: Vec<_> = ids
+            .map(|id| events::event(events::comment(id, "later")))
+            .collect();
+        stack.produce(&patches).await?;
+        let waiting = async |sink: &Process| sink.metric("plaudit_sink_pending_changes").await;
+        let is = |number: f64, expected: f64| (number - expected).abs() < f64::EPSILON;
+        wait_until("all patches to wait", async || {
+            Ok(is(waiting(&first).await?, 40.0))
+        })
+        .await?;
+        let second = Process::start("sink", &settings).await?;
+        wait_until("another sink to have some of them", async || {
+            let (here, there) = (waiting(&first).await?, waiting(&second).await?);
+            Ok(there > 0.0 && is(here + there, 40.0))
+        })
+        .await?;
+        for sink in [&first, &second] {
+            wait_until("the balance with patches that wait", async || {
+                Ok(is(unaccounted(sink).await?, 0.0))
+            })
+            .await?;
+        }
+        stack.produce(&puts).await?;
+        for sink in [&first, &second] {
+            wait_until("no patch to wait, and the balance", async || {
+                Ok(is(waiting(sink).await?, 0.0) && is(unaccounted(sink).await?, 0.0))
+            })
+            .await?;
+        }
+        first.stop().await?;
+        second.stop().await?;
+        stack.settled().await?;
+        Ok(())
+    })
+}

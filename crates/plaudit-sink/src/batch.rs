@@ -290,7 +290,7 @@ impl Span {
     }
 
     fn extend(&mut self, position: Position) {
-        self.last = position.offset;
+        self.last = self.last.max(position.offset);
         self.min_timestamp = self.min_timestamp.min(position.timestamp);
         self.max_timestamp = self.max_timestamp.max(position.timestamp);
     }

@@ -4,7 +4,7 @@
 //! group: batches go through their steps on the runtime, and when all of them are
 //! under way and the next one is full, the partitions are paused (**P5**).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,8 +76,8 @@ pub(crate) struct Work {
     is_out_of_range: bool,
     /// Per partition, the highest offset that was stored before this sink had it.
     read_back_until: BTreeMap<i32, i64>,
-    /// Partitions whose next record was written by a newer Plaudit.
-    held: BTreeSet<i32>,
+    /// Partitions whose next record was written by a newer Plaudit, and where it is.
+    held: BTreeMap<i32, i64>,
     paused: bool,
     /// What failed within a rebalance, which has no one to return it to.
     failed: Option<SinkError>,
@@ -123,7 +123,7 @@ impl Work {
             finding: JoinSet::new(),
             is_out_of_range: false,
             read_back_until: BTreeMap::new(),
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
             paused: false,
             failed: None,
             next_start: now,
@@ -167,7 +167,8 @@ impl Work {
 
     fn push(&mut self, consumer: &GroupConsumer, message: &Message<'_>) -> Result<(), SinkError> {
         let partition = message.partition();
-        if self.held.contains(&partition) {
+        // It is read again from where it starts.
+        if self.held.contains_key(&partition) || self.unstarted.contains_key(&partition) {
             return Ok(());
         }
         let record = Incoming {
@@ -188,7 +189,7 @@ impl Work {
                 version,
                 "record is of a newer version: partition held until this sink is upgraded"
             );
-            self.held.insert(partition);
+            self.held.insert(partition, message.offset());
             self.readiness
                 .block("upgrade", format!("records of version {version} are held"));
             consumer.pause(&[partition])?;
@@ -225,7 +226,7 @@ impl Work {
             if self.paused {
                 let mut owned = consumer.owned();
                 owned.retain(|partition| {
-                    !self.held.contains(partition) && !self.unstarted.contains_key(partition)
+                    !self.held.contains_key(partition) && !self.unstarted.contains_key(partition)
                 });
                 consumer.resume(&owned)?;
                 self.paused = false;

@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use plaudit_event::{Micros, Operation, Patch, RowVersion, codec};
-use plaudit_store::{Change, ChangeKind, CurrentRow, StoreError, Table};
+use plaudit_store::{Change, ChangeKind, CurrentRow, GaveUp, StoreError, Table};
 use uuid::Uuid;
 
 use crate::steps::{Steps, Stop};
@@ -30,7 +30,7 @@ pub(crate) struct Folded {
     /// The ids that have a row, tombstones included.
     pub(crate) found: HashSet<Id>,
     /// Their changes that no fold applies, by partition and offset.
-    pub(crate) given_up: HashMap<(i32, i64), Change>,
+    pub(crate) given_up: HashMap<(i32, i64), GaveUp>,
     /// Those of them that were given up just now: marked, and no more than that.
     pub(crate) unfoldable: BTreeSet<(i32, i64)>,
 }
@@ -57,8 +57,13 @@ impl Steps {
     /// Folds the changes of these ids into their rows.
     pub(crate) async fn fold(&self, ids: &[Id]) -> Result<Folded, Stop> {
         let mut folded = Folded::default();
-        for ids in ids.chunks(IDS_A_QUERY) {
-            let mut known = self.read_ids(ids).await?;
+        let mut parts: Vec<&[Id]> = ids.chunks(IDS_A_QUERY).collect();
+        while let Some(ids) = parts.pop() {
+            let Some(mut known) = self.read_ids(ids).await? else {
+                let (left, right) = ids.split_at(ids.len() / 2);
+                parts.extend([right, left]);
+                continue;
+            };
             folded
                 .unfoldable
                 .extend(self.give_up_excess(&mut known).await?);
@@ -73,10 +78,10 @@ impl Steps {
                 }
             }
             for (id, known) in known {
-                let is_ours =
-                    |change: &Change| change.gave_up.is_some() && *change.topic == *self.topic;
-                let given_up = known.changes.into_iter().filter(is_ours);
-                let by_place = given_up.map(|change| (change.place(), change));
+                let is_ours = |change: &&Change| *change.topic == *self.topic;
+                let given_up = known.changes.iter().filter(is_ours);
+                let by_place =
+                    given_up.filter_map(|change| Some((change.place(), change.gave_up?)));
                 folded.given_up.extend(by_place);
                 folded.found.insert(id);
             }
@@ -84,11 +89,11 @@ impl Steps {
         Ok(folded)
     }
 
-    /// What is known of those ids that have a row.
+    /// What is known of those ids that have a row; `None` where it is too much at once.
     ///
     /// Rows first, then changes: whoever wrote a change and saw no row leaves it
     /// to whoever writes the row, who reads changes after that.
-    async fn read_ids(&self, ids: &[Id]) -> Result<HashMap<Id, Known>, Stop> {
+    async fn read_ids(&self, ids: &[Id]) -> Result<Option<HashMap<Id, Known>>, Stop> {
         let rows = self
             .insist("read current rows", || self.store.current_rows(ids))
             .await?;
@@ -98,17 +103,20 @@ impl Steps {
             known.entry(id).or_default().rows.push(row);
         }
         if known.is_empty() {
-            return Ok(known);
+            return Ok(Some(known));
         }
         let found: Vec<Id> = known.keys().cloned().collect();
         let changes = self
             .insist("read changes", || self.store.changes_of(&found))
             .await?;
+        let Some(changes) = changes else {
+            return Ok(None);
+        };
         for change in changes {
             let id = (change.project.clone(), change.id);
             known.entry(id).or_default().changes.push(change);
         }
-        Ok(known)
+        Ok(Some(known))
     }
 
     /// Inserts folds; returns the ids whose fold ClickHouse cannot take.

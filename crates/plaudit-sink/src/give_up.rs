@@ -81,7 +81,10 @@ impl Steps {
         if !new.is_empty() {
             self.insert_marked(&new).await?;
         }
-        let dead: Vec<DeadLetter> = changes.iter().map(DeadLetter::of_change).collect();
+        let letters = changes.iter();
+        let dead: Vec<DeadLetter> = letters
+            .map(|change| DeadLetter::of_change(change, change.gave_up))
+            .collect();
         self.publish_dead_letters(&dead).await?;
         let ranges: Vec<LedgerRange> = dead.iter().map(range_of).collect();
         self.write_ledger(&ranges).await?;
@@ -130,8 +133,8 @@ fn reached_in(log: &Watermarks, end: Option<&LedgerEnds>, now: i64) -> i64 {
 }
 
 impl DeadLetter {
-    /// A change, by its id, with the reason that it is marked with.
-    pub(crate) fn of_change(change: &Change) -> Self {
+    /// A change, by its id, with the reason that it is given up for.
+    pub(crate) fn of_change(change: &Change, gave_up: Option<GaveUp>) -> Self {
         Self {
             position: Position {
                 partition: change.partition,
@@ -140,15 +143,15 @@ impl DeadLetter {
             },
             key: change.id.to_string().into_bytes(),
             payload: change.record.clone(),
-            reason: reason_of(change),
+            reason: reason_of(gave_up),
             attempts: 0,
         }
     }
 }
 
 /// Why a change is dead-lettered.
-pub(crate) fn reason_of(change: &Change) -> &'static str {
-    match change.gave_up {
+pub(crate) fn reason_of(gave_up: Option<GaveUp>) -> &'static str {
+    match gave_up {
         Some(GaveUp::Unfoldable) => reason::UNFOLDABLE,
         Some(GaveUp::NoFeedback) | None => reason::NO_FEEDBACK,
     }

@@ -8,11 +8,14 @@
 //! there as well. It may also be the server, which then refuses every half: after a few
 //! single rows in a row the rest is laid aside, and is taken apart further only if
 //! something has gone in by the end.
+//!
+//! What is larger than ClickHouse has memory or time for is halved as well, down to what is
+//! no more than a small insert: else it would be sent again for ever, and block all behind.
 
 use plaudit_store::Payload;
 
 use crate::config::OnExhausted;
-use crate::retry::{GaveUp, Why};
+use crate::retry::{GaveUp, Patience, Why};
 use crate::steps::{Steps, Stop};
 
 /// Items that ClickHouse did not take: one that it cannot take, or several whose
@@ -37,6 +40,12 @@ const ALONE: usize = 4;
 
 /// Attempts of a single item that was refused at every attempt while it was part of more.
 const AGAIN_ALONE: usize = 3;
+
+/// Times in a row that memory or time runs out before a part is halved.
+const TOO_MUCH: usize = 5;
+
+/// Parts of fewer are not halved for that: many small inserts help no server.
+const MUCH: usize = 1024;
 
 impl Steps {
     /// Inserts items, the same bytes at every attempt, and halves what is refused
@@ -84,6 +93,12 @@ impl Steps {
                 Why::Fatal => {
                     let source = gave_up.error;
                     return Err(Stop::Store { request, source });
+                }
+                Why::TooMuch => {
+                    let error = &gave_up.error;
+                    let rows = part.items.len();
+                    tracing::warn!(request, rows, %error, "more than clickhouse can take: halved");
+                    parts.extend(part.halves(part.tried));
                 }
                 Why::Poison if is_alone => refused.push(part.refused(gave_up)),
                 Why::Poison => parts.extend(part.halves(part.tried)),
@@ -136,12 +151,17 @@ impl Steps {
     ) -> Result<Result<(), GaveUp>, Stop> {
         let insert = || self.store.insert(payload);
         let is_alone = part.items.len() == 1;
-        let mut answer = match (part.tried, is_alone) {
-            (0, _) => self.retry.ask(request, insert).await,
-            (_, true) => self.retry.ask_up_to(AGAIN_ALONE, request, insert).await,
-            // It can still be halved.
-            (_, false) => self.retry.ask_up_to(1, request, insert).await,
+        let usual = self.retry.patience();
+        let patience = Patience {
+            attempts: match (part.tried, is_alone) {
+                (0, _) => usual.attempts,
+                (_, true) => AGAIN_ALONE,
+                // It can still be halved.
+                (_, false) => 1,
+            },
+            too_much: (part.items.len() > MUCH).then_some(TOO_MUCH),
         };
+        let mut answer = self.retry.ask_with(patience, request, insert).await;
         if let Err(first) = &answer
             && first.why == Why::Poison
             && is_alone

@@ -49,13 +49,13 @@ pub(crate) fn describe() {
     );
     describe_counter!(
         RECORDS,
-        "Records that went into the steps: those that reached their end, were skipped, are in \
-         flight or pending add up to it"
+        "Records that went into the steps, and patches taken over that wait: those that reached \
+         their end, were skipped, are in flight or pending add up to it"
     );
     describe_counter!(
         SKIPPED,
         "Records that had their outcome before, and were read again after a crash, a rebalance or \
-         a replay"
+         a replay; and patches that wait, and went to another sink with their partition"
     );
     describe_histogram!(BATCH_ROWS, "Records in a batch");
     describe_histogram!(BATCH_BYTES, "Bytes of a batch's rows as sent");

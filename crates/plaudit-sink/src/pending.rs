@@ -47,6 +47,19 @@ struct List {
     next_look: Option<Instant>,
 }
 
+/// What became of patches that came to the list, for the balance of **P2**: what is in it is
+/// counted as gone in and waiting, and nothing else is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Added {
+    new: usize,
+    /// They were in it before.
+    known: usize,
+    /// They do not fit, or are another sink's.
+    left_out: usize,
+    /// Those of them that were in it before.
+    dropped: usize,
+}
+
 /// Between two looks at all partitions' logs and ledgers.
 const LOOK_AT_LOGS: Duration = Duration::from_secs(5);
 
@@ -94,11 +107,20 @@ impl Pending {
         let gone = (partition, i64::MIN)..=(partition, i64::MAX);
         let gone: Vec<_> = list.waiting.range(gone).map(|(place, _)| *place).collect();
         list.remove(&gone);
+        metrics::skipped(gone.len());
     }
 
-    /// Takes patches in, as far as they fit and their partitions are this sink's.
+    /// Takes patches of a batch in, as far as they fit and their partitions are this sink's.
     pub(crate) fn add(&self, waiting: impl IntoIterator<Item = Waiting>) {
-        self.list().add(waiting, MOST_BYTES);
+        let added = self.list().add(waiting, MOST_BYTES);
+        metrics::skipped(added.known + added.left_out + added.dropped);
+    }
+
+    /// Takes patches in that another sink, or this one, had read before.
+    fn take_over(&self, waiting: impl IntoIterator<Item = Waiting>) {
+        let added = self.list().add(waiting, MOST_BYTES);
+        metrics::records(added.new);
+        metrics::skipped(added.dropped);
     }
 
     pub(crate) fn remove(&self, ended: &[(i32, i64)]) {
@@ -149,23 +171,32 @@ impl Pending {
 }
 
 impl List {
-    fn add(&mut self, waiting: impl IntoIterator<Item = Waiting>, most_bytes: usize) {
+    fn add(&mut self, waiting: impl IntoIterator<Item = Waiting>, most_bytes: usize) -> Added {
+        let mut added = Added::default();
         for waiting in waiting {
             let Some(whole) = self.whole.get_mut(&waiting.partition) else {
+                added.left_out += 1;
                 continue;
             };
             let (bytes, place) = (waiting.bytes(), waiting.place());
-            if let Some(known) = self.waiting.remove(&place) {
-                self.bytes -= known.bytes();
-            }
+            let known = self.waiting.remove(&place);
+            self.bytes -= known.as_ref().map_or(0, Waiting::bytes);
             if self.bytes + bytes > most_bytes {
                 *whole = false;
+                added.left_out += 1;
+                added.dropped += usize::from(known.is_some());
                 continue;
+            }
+            if known.is_some() {
+                added.known += 1;
+            } else {
+                added.new += 1;
             }
             self.bytes += bytes;
             self.waiting.insert(place, waiting);
         }
         metrics::pending(self.waiting.len());
+        added
     }
 
     fn remove(&mut self, places: &[(i32, i64)]) {
@@ -228,7 +259,7 @@ impl Steps {
             for offsets in offsets.chunks(RECORDS_AT_A_TIME) {
                 let places: Vec<_> = offsets.iter().map(|offset| (partition, *offset)).collect();
                 let changes = self.changes_at(&places).await?;
-                self.pending.add(changes.iter().map(Waiting::of));
+                self.pending.take_over(changes.iter().map(Waiting::of));
             }
             from = next;
         }
@@ -314,10 +345,13 @@ mod tests {
     fn p5_what_does_not_fit_is_noted_to_be_read_later() {
         let mut list = list(&[0, 1]);
         let most = 3 * waiting(0, 0).bytes();
-        list.add((0..3).map(|offset| waiting(0, offset)), most);
-        list.add([waiting(0, 2)], most);
+        let added = list.add((0..3).map(|offset| waiting(0, offset)), most);
+        assert_eq!(added.new, 3);
+        let added = list.add([waiting(0, 2)], most);
+        assert_eq!((added.new, added.known), (0, 1));
         assert!(list.whole[&0], "what is known takes no more room");
-        list.add([waiting(1, 0), waiting(2, 0)], most);
+        let added = list.add([waiting(1, 0), waiting(2, 0)], most);
+        assert_eq!((added.left_out, added.dropped), (2, 0));
         assert_eq!(list.waiting.len(), 3);
         assert_eq!(list.whole, BTreeMap::from([(0, true), (1, false)]));
         list.remove(&[(0, 0), (0, 1), (0, 2), (0, 3)]);

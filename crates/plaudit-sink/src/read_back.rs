@@ -63,10 +63,15 @@ impl Steps {
             let puts = batch.puts.iter().map(|put| put.position);
             let changes = batch.changes.iter().map(|record| record.position);
             let undecodable = batch.undecodable.iter().map(|record| record.position);
-            for position in puts.chain(changes).chain(undecodable) {
-                if self.is_ledgered(&ledger, position)? {
-                    outcomes.skip(position);
+            let mut records: Vec<_> = puts.chain(changes).chain(undecodable).collect();
+            for (position, same_time) in ledgered(&mut records, &ledger) {
+                if !same_time {
+                    let offset = position.offset;
+                    let evidence =
+                        format!("has a record of another time at offset {offset} than the ledger");
+                    return Err(self.made_anew(position.partition, evidence));
                 }
+                outcomes.skip(position);
             }
         }
         let stored = self.stored_in(&ranges).await?;
@@ -108,33 +113,85 @@ impl Steps {
         self.stored_in(&ranges).await
     }
 
-    fn is_ledgered(&self, ledger: &[LedgerRange], position: Position) -> Result<bool, Stop> {
-        let Position {
-            partition,
-            offset,
-            timestamp,
-        } = position;
-        let mut covering = ledger
-            .iter()
-            .filter(|range| {
-                range.partition == partition && range.first <= offset && offset <= range.last
-            })
-            .peekable();
-        if covering.peek().is_none() {
-            return Ok(false);
-        }
-        if covering.any(|range| (range.min_timestamp..=range.max_timestamp).contains(&timestamp)) {
-            return Ok(true);
-        }
-        let evidence = format!("has a record of another time at offset {offset} than the ledger");
-        Err(self.made_anew(partition, evidence))
-    }
-
     pub(crate) fn made_anew(&self, partition: i32, evidence: String) -> Stop {
         Stop::MadeAnew {
             topic: self.topic.clone(),
             partition,
             evidence,
         }
+    }
+}
+
+/// The records that the ledger has, each with whether some range has its time as well.
+///
+/// A replay brings as many ranges as records, so they are not compared one by one.
+fn ledgered(records: &mut [Position], ledger: &[LedgerRange]) -> Vec<(Position, bool)> {
+    let place = |record: &Position| (record.partition, record.offset);
+    records.sort_unstable_by_key(place);
+    let mut found: Vec<Option<bool>> = vec![None; records.len()];
+    for range in ledger {
+        let from = records.partition_point(|record| place(record) < (range.partition, range.first));
+        let until =
+            records.partition_point(|record| place(record) <= (range.partition, range.last));
+        let times = range.min_timestamp..=range.max_timestamp;
+        let (Some(covered), Some(found)) = (records.get(from..until), found.get_mut(from..until))
+        else {
+            continue;
+        };
+        for (record, found) in covered.iter().zip(found) {
+            let known = found.unwrap_or(false);
+            *found = Some(known || times.contains(&record.timestamp));
+        }
+    }
+    let of_ledger = records.iter().zip(found);
+    of_ledger
+        .filter_map(|(record, found)| Some((*record, found?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use plaudit_event::Outcome;
+
+    use super::*;
+
+    fn range(partition: i32, first: i64, last: i64, timestamp: i64) -> LedgerRange {
+        LedgerRange {
+            partition,
+            first,
+            last,
+            outcome: Outcome::Stored,
+            reason: String::new(),
+            min_timestamp: timestamp,
+            max_timestamp: timestamp,
+        }
+    }
+
+    #[test]
+    fn p2_what_the_ledger_has_is_found_and_a_record_of_another_time_is_told() {
+        let record = |partition, offset| Position {
+            partition,
+            offset,
+            timestamp: 10 * offset,
+        };
+        let mut records: Vec<_> = [(1, 3), (0, 4), (0, 2), (0, 3), (1, 9)]
+            .map(|(partition, offset)| record(partition, offset))
+            .into();
+        let ledger = [
+            range(0, 1, 2, 20),
+            // Two sinks wrote the same offset down; one of them had its time.
+            range(0, 3, 3, 999),
+            range(0, 3, 3, 30),
+            range(1, 0, 5, 999),
+        ];
+        let found = ledgered(&mut records, &ledger);
+        assert_eq!(
+            found,
+            [
+                (record(0, 2), true),
+                (record(0, 3), true),
+                (record(1, 3), false)
+            ]
+        );
     }
 }

@@ -40,8 +40,20 @@ pub(crate) enum Why {
     Exhausted,
     /// The server cannot take this data.
     Poison,
+    /// The server ran out of memory or time each time: less of it might go through.
+    TooMuch,
     /// The server will never take anything like it.
     Fatal,
+}
+
+/// How often a request is refused before it is given up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Refusals that count as attempts.
+    pub(crate) attempts: usize,
+    /// Times in a row that memory or time runs out. `None`: asked again for as long as it
+    /// takes.
+    pub(crate) too_much: Option<usize>,
 }
 
 /// Retries requests and tells readiness whether ClickHouse answers.
@@ -73,21 +85,28 @@ impl Retry {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let stop_after = self.config.stop_after_attempt;
-        self.ask_up_to(stop_after, request, call).await
+        self.ask_with(self.patience(), request, call).await
     }
 
-    /// The same, with a number of refusals of its own.
-    pub(crate) async fn ask_up_to<T, F>(
+    /// That of most requests.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience {
+            attempts: self.config.stop_after_attempt,
+            too_much: None,
+        }
+    }
+
+    /// The same, with a patience of its own.
+    pub(crate) async fn ask_with<T, F>(
         &self,
-        stop_after: usize,
+        patience: Patience,
         request: &'static str,
         call: impl Fn() -> F,
     ) -> Result<T, GaveUp>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let (mut attempts, mut unanswered) = (0, false);
+        let (mut attempts, mut too_much, mut unanswered) = (0, 0, false);
         let mut waits = self.waits();
         loop {
             let error = match call().await {
@@ -100,18 +119,26 @@ impl Retry {
             };
             let verdict = error.verdict();
             metrics::attempt(Some(verdict));
+            unanswered |= verdict == Verdict::Away;
+            too_much = if error.may_be_too_much() {
+                too_much + 1
+            } else {
+                0
+            };
             let why = match verdict {
                 Verdict::Poison => Why::Poison,
                 Verdict::Fatal => Why::Fatal,
-                Verdict::Retry if attempts + 1 >= stop_after => Why::Exhausted,
+                Verdict::Retry if attempts + 1 >= patience.attempts => Why::Exhausted,
                 Verdict::Retry => {
                     attempts += 1;
                     tracing::warn!(request, attempts, %error, "clickhouse refused: trying again");
                     tokio::time::sleep(waits.next().unwrap_or(self.config.max)).await;
                     continue;
                 }
+                Verdict::Away | Verdict::Busy if patience.too_much == Some(too_much) => {
+                    Why::TooMuch
+                }
                 Verdict::Away | Verdict::Busy => {
-                    unanswered |= verdict == Verdict::Away;
                     self.note_waiting(request, &error);
                     tokio::time::sleep(waits.next().unwrap_or(self.config.max)).await;
                     continue;
@@ -143,7 +170,7 @@ impl Retry {
             match self.ask(request, &call).await {
                 Ok(answer) => return Ok(answer),
                 Err(GaveUp {
-                    why: Why::Exhausted | Why::Poison,
+                    why: Why::Exhausted | Why::Poison | Why::TooMuch,
                     error,
                     ..
                 }) => self.hold(request, &error).await,

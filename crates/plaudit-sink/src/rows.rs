@@ -85,7 +85,7 @@ impl Steps {
         let absent = self.absent_of(batch, refused.items).await?;
         let reason = match why {
             Why::Poison => reason::POISON,
-            Why::Exhausted | Why::Fatal => reason::EXHAUSTED,
+            Why::Exhausted | Why::TooMuch | Why::Fatal => reason::EXHAUSTED,
         };
         if let Some(first) = absent.first() {
             tracing::error!(

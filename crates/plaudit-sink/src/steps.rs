@@ -148,10 +148,10 @@ impl Steps {
         let mut waiting = Vec::new();
         for record in changes {
             let (change, position) = (&record.change, record.position);
-            if let Some(change) = folded.given_up.remove(&change.place()) {
-                let reason = give_up::reason_of(&change);
+            if let Some(why) = folded.given_up.remove(&change.place()) {
+                let reason = give_up::reason_of(Some(why));
                 outcomes.set(position, Outcome::DeadLettered, reason);
-                dead.push(DeadLetter::of_change(&change));
+                dead.push(DeadLetter::of_change(change, Some(why)));
                 continue;
             }
             let id = (change.project.clone(), change.id);

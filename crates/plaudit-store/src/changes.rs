@@ -33,7 +33,8 @@ pub struct Change {
     pub version_time: Micros,
     /// When the intake had it.
     pub received_at: Micros,
-    /// The Kafka value, which says what to change.
+    /// The Kafka value, which says what to change. Empty where it was given up and all
+    /// changes of its id were asked for: no fold needs it.
     pub record: Vec<u8>,
     /// Why no fold applies it any more: final.
     pub gave_up: Option<GaveUp>,
@@ -108,10 +109,14 @@ pub fn encode_change(out: &mut Vec<u8>, change: &Change) {
     });
 }
 
+/// All columns but `record`, and where they are from.
 const SELECT: &str = "SELECT project, id, topic, partition, offset, CAST(kind, 'Int8') AS kind,
-    toUnixTimestamp64Micro(version_time) AS version_time,
-    toUnixTimestamp64Micro(received_at) AS received_at, record, gave_up
-    FROM {db}.changes FINAL";
+    toUnixTimestamp64Micro(c.version_time) AS version_time,
+    toUnixTimestamp64Micro(c.received_at) AS received_at, ";
+const FROM: &str = ", gave_up FROM {db}.changes AS c FINAL";
+
+/// What the changes of several ids may take, in bytes: those of one id take what they take.
+const MOST_BYTES: usize = 32 << 20;
 
 impl Store {
     /// Which of the rows just written at `ranges` have changes: retractions of
@@ -151,21 +156,36 @@ impl Store {
     }
 
     /// Every change of these ids, given up or not, in the order in which a fold
-    /// applies them.
+    /// applies them. `None` where they take more than 32 MiB and are of several ids: ask for
+    /// fewer.
     ///
     /// # Errors
     /// See [`StoreError::verdict`].
-    pub async fn changes_of(&self, ids: &[(String, Uuid)]) -> Result<Vec<Change>, StoreError> {
+    pub async fn changes_of(
+        &self,
+        ids: &[(String, Uuid)],
+    ) -> Result<Option<Vec<Change>>, StoreError> {
         let sql = format!(
-            "{SELECT} WHERE (project, id) IN ({}) ORDER BY version_time, partition, offset",
+            "{SELECT} if(gave_up = 0, c.record, '') AS record {FROM}
+            WHERE (project, id) IN ({}) ORDER BY c.version_time, partition, offset",
             id_list(ids)
         );
         let mut query = self.query(&sql);
         for (project, _) in ids {
             query = query.bind(project);
         }
-        let rows = self.within(query.fetch_all::<RawChange>()).await?;
-        Ok(rows.into_iter().map(Change::from).collect())
+        if ids.len() > 1 {
+            query = query
+                .with_setting("max_result_bytes", MOST_BYTES.to_string())
+                .with_setting("result_overflow_mode", "throw")
+                // An error and not the beginning of an answer.
+                .with_setting("wait_end_of_query", "1");
+        }
+        match self.within(query.fetch_all::<RawChange>()).await {
+            Ok(rows) => Ok(Some(rows.into_iter().map(Change::from).collect())),
+            Err(error) if error.is_too_long() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The changes at these offsets (partition, first, last), given up or not.
@@ -179,7 +199,10 @@ impl Store {
     ) -> Result<Vec<Change>, StoreError> {
         let mut changes = Vec::new();
         for ranges in ranges.chunks(RANGES_A_QUERY) {
-            let sql = format!("{SELECT} WHERE topic = ? AND {}", in_ranges(ranges));
+            let sql = format!(
+                "{SELECT} record {FROM} WHERE topic = ? AND {}",
+                in_ranges(ranges)
+            );
             let rows: Vec<RawChange> = self
                 .within(self.query(&sql).bind(topic).fetch_all())
                 .await?;

@@ -18,8 +18,10 @@ pub struct StoreError {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
-    /// Nothing answered: no connection, or one that broke or timed out.
+    /// Nothing answered: no connection, or one that broke.
     Unanswered,
+    /// Nothing answered in time.
+    TimedOut,
     /// The server answered with an exception.
     Exception(u32),
     /// The server's disk failed, which it says with the code of any exception.
@@ -62,11 +64,25 @@ impl StoreError {
     /// What to do about it.
     pub fn verdict(&self) -> Verdict {
         match self.kind {
-            Kind::Unanswered | Kind::Lost(_) => Verdict::Away,
+            Kind::Unanswered | Kind::TimedOut | Kind::Lost(_) => Verdict::Away,
             Kind::Unexpected => Verdict::Fatal,
             Kind::Exception(code) => verdicts::of(code),
             Kind::Disk => Verdict::Busy,
         }
+    }
+
+    /// Whether memory or time ran out: less of the same might go through.
+    pub fn may_be_too_much(&self) -> bool {
+        match self.kind {
+            Kind::TimedOut => true,
+            Kind::Exception(code) => verdicts::is_by_size(code),
+            _ => false,
+        }
+    }
+
+    /// Whether the answer would have been longer than what was asked for allows.
+    pub(crate) fn is_too_long(&self) -> bool {
+        matches!(self.kind, Kind::Exception(code) if verdicts::is_too_long(code))
     }
 
     /// ClickHouse's code, where the server gave one.
@@ -74,7 +90,7 @@ impl StoreError {
         match self.kind {
             Kind::Exception(code) | Kind::Lost(code) => Some(code),
             Kind::Disk => Some(STD_EXCEPTION),
-            Kind::Unanswered | Kind::Unexpected => None,
+            Kind::Unanswered | Kind::TimedOut | Kind::Unexpected => None,
         }
     }
 
@@ -89,7 +105,7 @@ impl StoreError {
     /// A request that was not answered within its time.
     pub(crate) fn timed_out() -> Self {
         Self {
-            kind: Kind::Unanswered,
+            kind: Kind::TimedOut,
             detail: "no answer in time".to_owned(),
         }
     }
@@ -170,7 +186,9 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Unanswered => write!(f, "ClickHouse did not answer: {}", self.detail),
+            Kind::Unanswered | Kind::TimedOut => {
+                write!(f, "ClickHouse did not answer: {}", self.detail)
+            }
             Kind::Exception(code) | Kind::Lost(code) => {
                 write!(f, "ClickHouse error {code} ({})", self.detail)
             }

@@ -73,10 +73,22 @@ impl Work {
     pub(super) fn begin_anew(&mut self, gone: &[OutOfRange]) {
         // Not told which: their leaders could not be asked.
         self.is_out_of_range = gone.is_empty();
-        let positions = gone
-            .iter()
-            .map(|gone| (gone.partition, Some(gone.position)));
-        self.unstarted.extend(positions);
+        for gone in gone {
+            self.begin_again(gone.partition, gone.position);
+        }
+    }
+
+    /// A partition is to be read on from where it was read to.
+    fn begin_again(&mut self, partition: i32, position: i64) {
+        let next = next_of(position, self.held.remove(&partition));
+        self.unstarted.insert(partition, Some(next));
+        self.note_held();
+    }
+
+    fn note_held(&self) {
+        if self.held.is_empty() {
+            self.readiness.clear("upgrade");
+        }
     }
 
     fn look_out_of_range(&mut self, consumer: &GroupConsumer) {
@@ -86,8 +98,9 @@ impl Work {
                 self.begin_anew(&gone);
                 if gone.is_empty() {
                     // The log has grown past it by now, and it stands still all the same.
-                    let all = consumer.positions().into_iter();
-                    self.unstarted.extend(all.map(|(of, at)| (of, Some(at))));
+                    for (partition, position) in consumer.positions() {
+                        self.begin_again(partition, position);
+                    }
                 }
                 self.is_out_of_range = false;
             }
@@ -144,10 +157,14 @@ impl Work {
         // What is being found may be of a partition that is no longer ours.
         self.finding = JoinSet::new();
         self.next_start = Instant::now();
-        if self.held.is_empty() {
-            self.readiness.clear("upgrade");
-        }
+        self.note_held();
     }
+}
+
+/// The next record of a partition that was read to `position`. One that is held, and what
+/// came after it, was read and not taken.
+fn next_of(position: i64, held: Option<i64>) -> i64 {
+    held.map_or(position, |held| held.min(position))
 }
 
 impl Rebalance for Work {
@@ -178,5 +195,17 @@ impl Rebalance for Work {
         // Not to be mixed with what is read if they come back: that begins elsewhere.
         self.dispatch();
         self.forget(partitions);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p2_a_record_that_is_held_is_the_next_wherever_the_partition_was_read_to() {
+        assert_eq!(next_of(7, None), 7);
+        assert_eq!(next_of(8, Some(7)), 7);
+        assert_eq!(next_of(120, Some(7)), 7);
     }
 }

@@ -15,6 +15,21 @@ pub(super) fn of(code: u32) -> Verdict {
         .map_or(Verdict::Retry, |(verdict, _)| *verdict)
 }
 
+/// Whether less of the same might go through.
+pub(super) fn is_by_size(code: u32) -> bool {
+    TOO_MUCH.contains(&code)
+}
+
+/// Whether an answer was longer than it was allowed to be.
+pub(super) fn is_too_long(code: u32) -> bool {
+    code == TOO_MANY_ROWS_OR_BYTES
+}
+
+const TOO_MANY_ROWS_OR_BYTES: u32 = 396;
+
+/// Of those below: time or memory ran out.
+const TOO_MUCH: [u32; 5] = [159, 173, 241, 777, 778];
+
 const VERDICTS: &[(Verdict, &[(u32, &str)])] = &[
     (Verdict::Away, LOST),
     (Verdict::Busy, OVERLOADED),
@@ -168,5 +183,8 @@ mod tests {
         }
         assert_eq!(of(153), Verdict::Retry, "ILLEGAL_DIVISION");
         assert_eq!(of(99_999), Verdict::Retry);
+        for code in TOO_MUCH {
+            assert_eq!(of(code), Verdict::Busy);
+        }
     }
 }
