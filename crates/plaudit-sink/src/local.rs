@@ -4,14 +4,15 @@
 //! called [`TOPIC`]. Requests that come while a batch is being written are
 //! written together in the next one, and each is answered when its records are in
 //! ClickHouse and in the ledger. There is no log behind it: what was not answered
-//! was not promised.
+//! was not promised. What a crash left of it is seen all the same: see [`cut_short`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use plaudit_event::Outcome;
 use plaudit_service::Readiness;
-use plaudit_store::{Store, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use plaudit_store::Store;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, Incoming, Position};
@@ -24,14 +25,22 @@ use crate::outcomes::Outcomes;
 use crate::pending::Pending;
 use crate::retry::Retry;
 use crate::steps::{Steps, Stop, now_millis};
+use cut_short::End;
+
+mod cut_short;
 
 /// The topic of standalone receipts.
 pub const TOPIC: &str = "standalone";
 
 const PARTITION: i32 = 0;
 
-/// Requests that wait for the next batch (**P5**).
+/// Requests that wait for the next batch, and their bytes with those of the batch that
+/// is being written (**P5**). A request that is larger is taken when nothing else waits.
 const QUEUE: usize = 4096;
+const QUEUE_BYTES: usize = 64 << 20;
+
+/// Between two looks at what waits for its feedback.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A record to be stored: what Kafka would have been given.
 #[derive(Clone, Debug)]
@@ -62,12 +71,21 @@ pub enum LocalSinkError {
 #[derive(Clone, Debug)]
 pub struct LocalSink {
     queue: mpsc::Sender<Request>,
+    room: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 struct Request {
     records: Vec<LocalRecord>,
     answer: oneshot::Sender<Vec<Result<i64, NotStored>>>,
+    /// Its part of the room, until it is answered: the sender may not wait for that.
+    room: OwnedSemaphorePermit,
+}
+
+impl LocalRecord {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.key.len() + self.payload.len()
+    }
 }
 
 impl LocalSink {
@@ -84,7 +102,7 @@ impl LocalSink {
     ) -> Result<(Self, impl Future<Output = Result<(), SinkError>> + Send), SinkError> {
         metrics::describe();
         store.check_schema().await.map_err(SinkError::Schema)?;
-        let next = next_offset(&store).await.map_err(|source| Stop::Store {
+        let end = End::of(&store).await.map_err(|source| Stop::Store {
             request: "read the ledger",
             source,
         })?;
@@ -98,8 +116,14 @@ impl LocalSink {
             origin: Origin::Local,
         };
         steps.pending.begin(PARTITION);
+        let (sink, requests) = Self::queue();
+        Ok((sink, commit_groups(steps, requests, end, stop)))
+    }
+
+    fn queue() -> (Self, mpsc::Receiver<Request>) {
         let (queue, requests) = mpsc::channel(QUEUE);
-        Ok((Self { queue }, commit_groups(steps, requests, next, stop)))
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES));
+        (Self { queue, room }, requests)
     }
 
     /// Whether the sink takes records.
@@ -117,8 +141,16 @@ impl LocalSink {
         &self,
         records: Vec<LocalRecord>,
     ) -> Result<Vec<Result<i64, NotStored>>, LocalSinkError> {
+        let bytes: usize = records.iter().map(LocalRecord::bytes).sum();
+        let bytes = u32::try_from(bytes.min(QUEUE_BYTES)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
+        let room = room.map_err(|_| LocalSinkError::Full)?;
         let (answer, answered) = oneshot::channel();
-        let request = Request { records, answer };
+        let request = Request {
+            records,
+            answer,
+            room,
+        };
         self.queue.try_send(request).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => LocalSinkError::Full,
             mpsc::error::TrySendError::Closed(_) => LocalSinkError::Ended,
@@ -127,31 +159,27 @@ impl LocalSink {
     }
 }
 
-/// The sequence goes on above everything that was ever written.
-async fn next_offset(store: &Store) -> Result<i64, StoreError> {
-    let all = [(PARTITION, 0)];
-    let ledger = store.ledger_ends(TOPIC, &all).await?;
-    let stored = store.highest_stored(TOPIC, &all).await?;
-    let ledgered = ledger.iter().map(|end| end.highest);
-    let stored = stored.iter().map(|(_, offset)| offset + 1);
-    Ok(ledgered.chain(stored).max().unwrap_or(0))
-}
-
 async fn commit_groups(
     steps: Steps,
     mut requests: mpsc::Receiver<Request>,
-    mut next: i64,
+    end: End,
     stop: CancellationToken,
 ) -> Result<(), SinkError> {
-    let mut look = tokio::time::interval(std::time::Duration::from_secs(1));
+    end.end_cut_short(&steps).await?;
+    // The sequence goes on above everything that was ever written.
+    let mut next = end.next();
+    let mut look = tokio::time::interval(LOOK);
     loop {
         let first = tokio::select! {
             biased;
-            request = requests.recv() => request,
+            // Before the requests, of which there may always be one.
             _ = look.tick() => {
                 steps.retry_pending().await?;
+                // However long that took, the requests have their turn.
+                look.reset();
                 continue;
             }
+            request = requests.recv() => request,
             () = stop.cancelled() => {
                 // Nothing more comes in; what has come is written.
                 requests.close();
@@ -174,12 +202,17 @@ async fn commit_group(
     let mut batch = Batch::default();
     let mut group = Vec::new();
     let mut request = Some(first);
-    while let Some(Request { records, answer }) = request {
+    while let Some(Request {
+        records,
+        answer,
+        room,
+    }) = request
+    {
         let positions = records
             .iter()
             .map(|record| take(&mut batch, record, next))
             .collect();
-        group.push((positions, answer));
+        group.push((positions, answer, room));
         let is_full = batch.len() >= limits.max_rows || batch.bytes() >= limits.max_bytes;
         request = if is_full {
             None
@@ -188,7 +221,7 @@ async fn commit_group(
         };
     }
     let outcomes = steps.carry_out(&batch, false).await?;
-    for (positions, answer) in group {
+    for (positions, answer, _room) in group {
         if answer.send(answers(&outcomes, positions)).is_err() {
             tracing::debug!("a sender went away before its answer");
         }
@@ -221,4 +254,37 @@ fn answers(outcomes: &Outcomes, positions: Vec<Position>) -> Vec<Result<i64, Not
         _ => Ok(position.offset),
     };
     positions.into_iter().map(answer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hands it over and goes away, as at a deadline; whether it was taken.
+    async fn hand_over(sink: &LocalSink, bytes: usize) -> bool {
+        let record = LocalRecord {
+            key: Vec::new(),
+            payload: vec![0; bytes],
+        };
+        let published = sink.publish(vec![record]);
+        match tokio::time::timeout(Duration::ZERO, published).await {
+            Err(_) => true,
+            Ok(Err(LocalSinkError::Full)) => false,
+            Ok(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn p5_requests_that_nobody_waits_for_are_bounded_by_their_bytes() {
+        let (sink, mut requests) = LocalSink::queue();
+        assert!(hand_over(&sink, QUEUE_BYTES / 2).await);
+        assert!(!hand_over(&sink, QUEUE_BYTES / 2).await);
+        assert!(hand_over(&sink, 100).await, "there is room for less");
+        drop(requests.recv().await);
+        drop(requests.recv().await);
+        assert!(hand_over(&sink, 2 * QUEUE_BYTES).await, "alone");
+        assert!(!hand_over(&sink, 0).await);
+        drop(requests.recv().await);
+        assert!(hand_over(&sink, QUEUE_BYTES / 2).await);
+    }
 }
