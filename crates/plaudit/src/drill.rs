@@ -4,28 +4,33 @@
 //! the oracle counts what became of each acknowledged id, and `plaudit verify` reads the
 //! topic. What this drill sent is told from everything else by its traces.
 //!
-//! It is for a stack on one's own machine: it kills processes.
+//! It is for a stack on one's own machine: it kills processes, and `poison` leaves dead
+//! letters.
 //!
 //! The oracle and its table are public: every suite that breaks things counts by them.
 
 mod harm;
 mod oracle;
 mod table;
+mod topic;
 
 pub use harm::Harm;
 pub use oracle::{Count, Oracle, Sent};
 pub use table::{Line, Table};
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use harm::Site;
 use plaudit_client::{Api, Wait};
+use plaudit_event::Receipt;
 use plaudit_kafka::{Admin, Watermarks};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::config::{Config, Sources};
 use crate::console::{print, say};
@@ -84,6 +89,11 @@ pub async fn run(options: DrillOptions, sources: &Sources) -> anyhow::Result<()>
     }
     let sources = stack.sources(sources)?;
     let config = Config::load(&sources)?;
+    let site = Site {
+        stack: &stack,
+        sources: &sources,
+        config: &config,
+    };
     let seed = options.seed.unwrap_or_else(load::new_run);
     let name = options.harm.name();
     say(format_args!("{name}, seed {seed}: sending meanwhile"));
@@ -94,7 +104,7 @@ pub async fn run(options: DrillOptions, sources: &Sources) -> anyhow::Result<()>
     let drilled = tokio::select! {
         biased;
         () = signal => Err(anyhow::anyhow!("interrupted")),
-        drilled = drill(&options, &stack, &config, seed, acked.clone()) => drilled,
+        drilled = drill(&options, &site, seed, acked.clone()) => drilled,
     };
     let line = match drilled {
         Ok(line) => line,
@@ -119,43 +129,57 @@ pub async fn run(options: DrillOptions, sources: &Sources) -> anyhow::Result<()>
 /// Sends, breaks, waits, counts.
 async fn drill(
     options: &DrillOptions,
-    stack: &Found,
-    config: &Config,
+    site: &Site<'_>,
     seed: u64,
     acked: PathBuf,
 ) -> anyhow::Result<Line> {
-    stack.ready(PATIENCE).await?;
+    let config = site.config;
+    site.stack.ready(PATIENCE).await?;
     let intake = format!("http://{}", config.intake.listen);
     let api = load::builder(&intake, options.api_key.as_deref()).build_api()?;
-    let plan = plan(options, seed, acked);
+    let plan = plan(options, seed, acked.clone());
     let stop = CancellationToken::new();
     let load = load::drive(&plan, &api, stop.clone());
     let fault = async {
         // However it ends: the load has no end of its own.
         let _ended = stop.clone().drop_guard();
         sleep(BEFORE).await;
-        let mut random = Random::new(seed, 0);
+        let (mut random, mut dead) = (Random::new(seed, 0), Vec::new());
         for _ in 0..options.times {
-            options.harm.inflict(stack, &mut random).await?;
+            dead.extend(options.harm.inflict(site, &mut random).await?);
         }
         let over = Instant::now();
         readable(&api).await?;
-        anyhow::Ok(over.elapsed())
+        anyhow::Ok((over.elapsed(), dead))
     };
-    let (report, recovered) = tokio::join!(load, fault);
-    let (report, recovered) = (report?, recovered?);
+    let (report, fault) = tokio::join!(load, fault);
+    let (report, (recovered, dead)) = (report?, fault?);
     say("waiting until the sink has caught up");
     caught_up(config).await?;
+    // Counted with what was acknowledged, and not verified with it: they have no ids.
+    let with_dead = acked.with_extension("dead");
+    write_acked(&with_dead, &dead)?;
     let sent = Sent {
-        events: report.sent(),
-        acked: plan.acked.into_iter().collect(),
+        events: report.sent() + dead.len() as u64,
+        acked: vec![acked, with_dead.clone()],
         traces: load::trace_prefix(plan.events.run),
     };
+    let counted = Oracle::new(&config.clickhouse)?.count(&sent).await;
+    std::fs::remove_file(with_dead).context("remove the file of dead letters")?;
     Ok(Line {
         name: options.harm.name(),
-        count: Oracle::new(&config.clickhouse)?.count(&sent).await?,
+        count: counted?,
         recovered,
     })
+}
+
+/// Receipts as a file of acknowledged ids: each with an id that nothing else has.
+fn write_acked(file: &Path, receipts: &[Receipt]) -> anyhow::Result<()> {
+    let lines = receipts
+        .iter()
+        .map(|receipt| format!("{} {receipt}\n", Uuid::new_v4()));
+    let lines: String = lines.collect();
+    std::fs::write(file, lines).with_context(|| format!("write {}", file.display()))
 }
 
 fn plan(options: &DrillOptions, seed: u64, acked: PathBuf) -> Plan {

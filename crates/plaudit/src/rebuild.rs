@@ -34,6 +34,17 @@ pub struct RebuildOptions {
     to: i64,
 }
 
+impl RebuildOptions {
+    /// These offsets of a partition, `to` not among them.
+    pub(crate) fn of(partition: i32, from: i64, to: i64) -> Self {
+        Self {
+            partition,
+            from,
+            to,
+        }
+    }
+}
+
 /// How many records ended how.
 #[derive(Debug, Default)]
 struct Counts(BTreeMap<Outcome, i64>);
