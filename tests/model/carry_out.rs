@@ -125,12 +125,12 @@ impl Protocol {
         }
     }
 
-    /// What names a block: its content, which its exact offsets are a part of.
-    pub(crate) fn token(&self, work: &Work, block: Bits) -> Bits {
-        if self.is(Mutation::TokenOfRange) {
-            return work.records;
+    fn token(&self, work: &Work, block: Bits) -> Option<Bits> {
+        match self.mutation {
+            Some(Mutation::TokenOfRange) => Some(work.records),
+            Some(Mutation::TokenOfBlock) => Some(block),
+            _ => None,
         }
-        block
     }
 
     /// Whether ClickHouse refuses this, as often as it is sent.
@@ -216,19 +216,12 @@ impl Protocol {
         }
     }
 
-    fn insert_rows(&self, state: &mut State, records: Bits, token: Bits, whole: bool) {
-        let tables = &mut state.tables;
-        let is_known = tables.remembered.contains(&token);
-        for number in records.iter() {
-            let row = Tables::row_of(&self.scenario, number);
-            // A block that is remembered goes to the other orders alone.
-            if !is_known || tables.rows.iter().any(|(there, _)| *there == row) {
-                tables.insert(row, whole);
+    fn insert_rows(&self, state: &mut State, records: Bits, token: Option<Bits>, whole: bool) {
+        if state.tables.remember(token) {
+            for number in records.iter() {
+                let row = Tables::row_of(&self.scenario, number);
+                state.tables.insert(row, whole);
             }
-        }
-        if self.scenario.remembers_blocks && !is_known {
-            tables.remembered.push(token);
-            tables.remembered.sort_unstable();
         }
     }
 
@@ -247,8 +240,11 @@ impl Protocol {
 
     /// The next request is answered with an error; its attempts are used up.
     pub(crate) fn be_refused(&self, state: &mut State, at: usize, leaves_rows: bool) {
-        let request = self.request(&state.works[at]);
-        match request.filter(|_| leaves_rows) {
+        match self.request(&state.works[at]) {
+            // Before it has the rows: a disk may fail in between.
+            Some(Request::Rows { token, .. }) if !leaves_rows => {
+                state.tables.remember(token);
+            }
             Some(Request::Rows {
                 records,
                 token,
@@ -258,7 +254,7 @@ impl Protocol {
                 note_zombie(state, records, work, dead);
                 self.insert_rows(state, records, token, false);
             }
-            Some(Request::Folds(rows)) => {
+            Some(Request::Folds(rows)) if leaves_rows => {
                 rows.iter().for_each(|row| state.tables.insert(*row, false));
             }
             _ => {}

@@ -179,12 +179,25 @@ fn a_retraction_is_final_in_every_trace() {
 }
 
 #[test]
+fn a_patch_and_a_retraction_of_one_feedback() {
+    let topic: [&[_]; 2] = [&[put(0, 1), retract(0, 3)], &[patch(0, 2)]];
+    let scenario = Scenario::new("a put, its patch and its retraction", &topic).sinks(2);
+    holds(scenario.faults(1, &ALL_FAULTS));
+}
+
+#[test]
+fn a_retraction_before_its_feedback() {
+    let topic: [&[_]; 2] = [&[retract(0, 1)], &[put(0, 2), patch(0, 3)]];
+    let scenario = Scenario::new("a retraction before its put", &topic).sinks(2);
+    holds(scenario.faults(1, &ALL_FAULTS));
+}
+
+#[test]
 fn what_cannot_be_stored_is_set_aside() {
     let poison = put(1, 2).poisoned();
     let topic: [&[_]; 1] = [&[put(0, 1), poison, poison, put(2, 3)]];
     let scenario = Scenario::new("poison, and what is exhausted", &topic).sinks(2);
-    let scenario = scenario.dead_letters_exhausted().remembers_blocks();
-    holds(scenario.faults(2, &ALL_FAULTS));
+    holds(scenario.dead_letters_exhausted().faults(2, &ALL_FAULTS));
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(crate) enum Mutation {
     StartAfterGap,
     /// A block is named by its batch's offsets, not by its own.
     TokenOfRange,
+    /// A block is named, and one of a name that came before is not inserted.
+    TokenOfBlock,
     /// A copy of what could not be stored is called a duplicate.
     CopyOfDeadIsDuplicate,
     /// A copy of what could not be stored is dead-lettered unseen.
@@ -74,7 +76,7 @@ pub(crate) enum Mutation {
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::StoredIsDone,
         Self::StoredIsWhole,
         Self::WeakestOutcome,
@@ -89,6 +91,7 @@ impl Mutation {
         Self::NoReadBack,
         Self::StartAfterGap,
         Self::TokenOfRange,
+        Self::TokenOfBlock,
         Self::CopyOfDeadIsDuplicate,
         Self::BuryCopyUnseen,
         Self::LookUpBeforeRows,
@@ -147,8 +150,9 @@ impl Mutation {
             Self::StartAfterGap => (P2_BALANCE, in_flight().faults(1, &[Fault::Crash])),
             Self::TokenOfRange => {
                 let scenario = of(&[&[put(0, 1), put(1, 2).poisoned(), put(2, 3)]]);
-                (P2_TRUE, scenario.remembers_blocks())
+                (P2_TRUE, scenario)
             }
+            Self::TokenOfBlock => (P2_TRUE, one_put().faults(1, &[Fault::Refused])),
             Self::CopyOfDeadIsDuplicate => {
                 let poison = put(0, 1).poisoned();
                 (P2_TRUE, of(&[&[poison, poison]]))

@@ -77,9 +77,6 @@ impl Model for Protocol {
         }
         actions.extend(state.on_its_way.iter().cloned().map(Action::Land));
         actions.extend(state.tables.mergeable().map(Action::Merge));
-        if !state.tables.remembered.is_empty() {
-            actions.push(Action::Forget);
-        }
         if self.scenario.gives_up && !state.is_late {
             actions.push(Action::TimePasses);
         }
@@ -110,7 +107,6 @@ impl Model for Protocol {
                 self.carry_out(&mut state, &request);
             }
             Action::Merge(row) => state.tables.merge(&row),
-            Action::Forget => state.tables.remembered.clear(),
             Action::TimePasses => state.is_late = true,
             fault => {
                 state.faults_left -= 1;
@@ -329,7 +325,11 @@ impl Protocol {
                         actions.extend(writes_rows.map(|_| refused(true)));
                         let is_block = matches!(work.doing, Doing::Blocks { .. });
                         let dies = self.scenario.on_exhausted == OnExhausted::DeadLetter;
-                        actions.extend((is_block && dies).then(|| refused(false)));
+                        // Else nothing comes of it, but that the block is remembered.
+                        let is_named =
+                            |r: &Request| matches!(r, Request::Rows { token: Some(_), .. });
+                        let tells = dies || self.request(work).as_ref().is_some_and(is_named);
+                        actions.extend((is_block && tells).then(|| refused(false)));
                     }
                 }
                 Fault::Reset => {

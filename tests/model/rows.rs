@@ -72,13 +72,12 @@ impl Protocol {
         else {
             return;
         };
-        let Some(block) = blocks.last().filter(|_| *unanswered) else {
+        let Some(block) = blocks.last().copied().filter(|_| *unanswered) else {
             return;
         };
-        let killed = self.token(work, *block);
-        state
-            .on_its_way
-            .retain(|request| !matches!(request, Request::Rows { token, .. } if *token == killed));
+        state.on_its_way.retain(
+            |request| !matches!(request, Request::Rows { records, .. } if *records == block),
+        );
     }
 
     pub(crate) fn give_up_block(&self, state: &mut State, at: usize) {

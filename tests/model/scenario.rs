@@ -68,8 +68,6 @@ pub(crate) struct Scenario {
     pub(crate) clock_skew: u8,
     /// Whether the patience with patches may end.
     pub(crate) gives_up: bool,
-    /// Whether the tables remember blocks, until they forget.
-    pub(crate) remembers_blocks: bool,
 }
 
 pub(crate) const ALL_FAULTS: [Fault; 5] = [
@@ -177,7 +175,6 @@ impl Scenario {
             on_exhausted: OnExhausted::Hold,
             clock_skew: 0,
             gives_up: false,
-            remembers_blocks: false,
         }
     }
 
@@ -215,13 +212,6 @@ impl Scenario {
     pub(crate) fn gives_up(self) -> Self {
         Self {
             gives_up: true,
-            ..self
-        }
-    }
-
-    pub(crate) fn remembers_blocks(self) -> Self {
-        Self {
-            remembers_blocks: true,
             ..self
         }
     }

@@ -53,8 +53,6 @@ pub(crate) enum Action {
     Land(Request),
     /// A merge drops the rows of a feedback for one of its latest.
     Merge(Row),
-    /// The tables forget the blocks they remember.
-    Forget,
     /// Patches have waited for long enough.
     TimePasses,
     /// A sink is killed, and a request of this piece of work is on its way.

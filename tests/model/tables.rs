@@ -64,7 +64,7 @@ pub(crate) struct Tables {
     pub(crate) letters: Bits,
     /// Rows that another sink stored, or one that is no more, after their dead letter.
     pub(crate) stored_by_zombie: Bits,
-    /// The blocks that `feedback` remembers, by their tokens.
+    /// The tokens of blocks that `feedback` takes for earlier ones.
     pub(crate) remembered: Vec<Bits>,
 }
 
@@ -88,6 +88,18 @@ impl Tables {
             fields: [put.value; 2],
             is_deleted: put.kind == Kind::Withdraw,
         }
+    }
+
+    /// Whether a block counts: it has no token, or one that did not come before.
+    pub(crate) fn remember(&mut self, token: Option<Bits>) -> bool {
+        let Some(token) = token else {
+            return true;
+        };
+        let place = self.remembered.binary_search(&token);
+        if let Err(at) = place {
+            self.remembered.insert(at, token);
+        }
+        place.is_err()
     }
 
     /// Inserts a row; unless it is `whole`, the views fail and its other orders lack it.

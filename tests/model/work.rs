@@ -85,7 +85,9 @@ pub(crate) struct Notes {
 pub(crate) enum Request {
     Rows {
         records: Bits,
-        token: Bits,
+        /// What ClickHouse is told to know the block by when it comes again; the sink
+        /// tells it nothing.
+        token: Option<Bits>,
         /// Whose it is.
         work: u8,
         /// Records that must not land any more: its sink found them absent and
