@@ -47,6 +47,7 @@ pub(crate) const LONG_ONLY: &[&str] = &[
     // A broker whose disk is full is gone as well; too few in sync is too few.
     "one-of-three-gone",
     "two-of-three-gone",
+    "full-disk-of-two",
     // A frozen broker says nothing either.
     "broker-silent",
 ];

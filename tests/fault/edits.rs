@@ -13,14 +13,12 @@
 //! intake still has it. Then both are right.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use plaudit_client::{Api, Client, ItemStatus, Reply, RequestError, Uuid, Wait};
+use plaudit_client::{Api, Client, RequestError, Uuid, Wait};
 use serde_json::{Value, json};
 use support::Database;
 use tokio::task::JoinSet;
@@ -28,13 +26,14 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::random::Random;
+use crate::receipts::Receipts;
 
 /// Scripts that run.
 #[derive(Debug)]
 pub(crate) struct Edits {
     stop: CancellationToken,
     running: JoinSet<Result<Vec<Script>>>,
-    acked: PathBuf,
+    acked: Arc<Receipts>,
     traces: String,
 }
 
@@ -96,16 +95,15 @@ impl Edits {
     /// Begins; each worker stays with one intake.
     pub(crate) fn start(urls: &[String], random: &mut Random, directory: &Path) -> Result<Self> {
         let stop = CancellationToken::new();
-        let acked = directory.join("acked-edits");
+        let acked = Arc::new(Receipts::create(directory, "acked-edits")?);
         let traces = format!("edit-{:08x}-", random.next() >> 32);
-        let file = Arc::new(Mutex::new(File::create(&acked)?));
         let mut running = JoinSet::new();
         for (number, url) in (0..WORKERS).zip(urls.iter().cycle()) {
             let worker = Worker {
                 api: Client::builder(url).build_api().context("make a client")?,
                 random: Random::new(random.next()),
                 traces: format!("{traces}{number}-"),
-                acked: Arc::clone(&file),
+                acked: Arc::clone(&acked),
             };
             running.spawn(worker.work(stop.clone()));
         }
@@ -127,7 +125,7 @@ impl Edits {
         Ok(Expected {
             scripts,
             traces: self.traces,
-            acked: self.acked,
+            acked: self.acked.path().to_owned(),
         })
     }
 }
@@ -252,7 +250,7 @@ struct Worker {
     random: Random,
     /// What the traces of its scripts begin with.
     traces: String,
-    acked: Arc<Mutex<File>>,
+    acked: Arc<Receipts>,
 }
 
 impl Worker {
@@ -341,7 +339,7 @@ impl Worker {
             };
             match reply {
                 Ok(reply) if is_rating && reply.status == 200 => return Ok(late),
-                Ok(reply) if !is_rating && self.is_accepted(&reply)? => return Ok(late),
+                Ok(reply) if !is_rating && self.acked.take(&reply)? == 1 => return Ok(late),
                 Ok(reply) if matches!(reply.status, 400..429) => {
                     let text = String::from_utf8_lossy(&reply.body).into_owned();
                     bail!("{operation:?} is refused: {} {text}", reply.status);
@@ -351,24 +349,6 @@ impl Worker {
             }
             sleep(AGAIN).await;
         }
-    }
-
-    /// Whether the one item has its receipt, which is written down.
-    fn is_accepted(&self, reply: &Reply) -> Result<bool> {
-        let Ok(answer) = reply.answer() else {
-            return Ok(false);
-        };
-        let Some(item) = answer.items.first() else {
-            return Ok(false);
-        };
-        if item.status != ItemStatus::Accepted {
-            return Ok(false);
-        }
-        let (id, receipt) = (item.id.context("no id")?, &item.receipt);
-        let receipt = receipt.as_ref().context("no receipt")?;
-        let mut file = self.acked.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(file, "{id} {}", receipt.as_str())?;
-        Ok(true)
     }
 }
 

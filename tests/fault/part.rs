@@ -161,6 +161,18 @@ impl Part {
         resident_bytes(&PathBuf::from(format!("/proc/{}/status", self.pid()?)))
     }
 
+    /// The number of a metric with these labels, as it writes them; 0 where there is none.
+    pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
+        let Probe::Http(ready) = &self.probe else {
+            bail!("{} has no metrics", self.spec.name);
+        };
+        let url = ready.replace("/readyz", "/metrics");
+        let text = support::http_client().get(url).send().await?.text().await?;
+        let mut samples = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let sample = samples.find(|(sample, _)| *sample == name);
+        Ok(sample.map_or(Ok(0.0), |(_, number)| number.parse())?)
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(Pid::from_raw(self.pid()?), signal)?)
     }

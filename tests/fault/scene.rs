@@ -7,6 +7,7 @@ mod judge;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -19,6 +20,7 @@ use crate::edits::Edits;
 use crate::load::Load;
 use crate::part::Part;
 use crate::random::Random;
+use crate::receipts::Receipts;
 use crate::site::{Site, free_ports};
 
 pub(crate) use judge::Row;
@@ -80,6 +82,8 @@ pub(crate) struct Scene<'s> {
     intake_urls: Vec<String>,
     load: Option<Load>,
     edits: Option<Edits>,
+    /// What the case itself sends; counted with the load.
+    own: Arc<Receipts>,
     fault_ended: Option<Instant>,
     recovered: Option<Duration>,
     /// From the end of the fault until the intake acknowledged.
@@ -197,6 +201,7 @@ impl<'s> Scene<'s> {
         } else {
             site.kafka.address()
         };
+        let own_receipts = Arc::new(Receipts::create(&directory, "acked-own")?);
         let run = random.next() >> 32;
         let own = format!("fault_{}_{run:08x}", name.replace('-', "_"));
         let kafka = options.kafka(brokers, &own);
@@ -217,6 +222,7 @@ impl<'s> Scene<'s> {
             intake_urls: Vec::new(),
             load: None,
             edits: None,
+            own: own_receipts,
             fault_ended: None,
             recovered: None,
             acknowledged: None,

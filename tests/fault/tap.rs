@@ -1,8 +1,8 @@
 //! A proxy between sinks and ClickHouse that knows requests: it stops one before the
 //! server has it, or after the server has answered and before the sink hears of it.
 //!
-//! So a case can kill a sink exactly between any two steps of a batch, and can lose the
-//! answer to an insert that is in the table.
+//! So a case can kill a sink exactly between any two steps of a batch, can lose the answer
+//! to an insert that is in the table, and can say no in the server's place.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,7 +44,18 @@ pub(crate) struct Trap(oneshot::Receiver<Caught>);
 
 /// A request that stands still. Dropped, its connection ends there.
 #[derive(Debug)]
-pub(crate) struct Caught(oneshot::Sender<()>);
+pub(crate) struct Caught(oneshot::Sender<Go>);
+
+/// An answer of ClickHouse that says no: its code and its name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exception(pub(crate) u32, pub(crate) &'static str);
+
+/// How a request that stood still goes on.
+#[derive(Debug)]
+enum Go {
+    Pass,
+    Refuse(Exception),
+}
 
 type Traps = Arc<Mutex<Vec<Armed>>>;
 
@@ -115,7 +126,12 @@ impl Caught {
     /// Lets it go on.
     pub(crate) fn pass(self) {
         // The sink may have gone meanwhile, and its request with it.
-        self.0.send(()).ok();
+        self.0.send(Go::Pass).ok();
+    }
+
+    /// Answers it with this, whatever the server has said or would say.
+    pub(crate) fn refuse(self, exception: Exception) {
+        self.0.send(Go::Refuse(exception)).ok();
     }
 }
 
@@ -143,6 +159,17 @@ async fn accept(listener: TcpListener, pass: Pass) {
     }
 }
 
+impl Exception {
+    /// As ClickHouse writes it.
+    fn answer(self) -> Result<Response<Full<Bytes>>> {
+        let Self(code, name) = self;
+        let text = format!("Code: {code}. DB::Exception: Not now. ({name}) (version 26.7.3.1)\n");
+        let answer = Response::builder().status(500);
+        let answer = answer.header("X-ClickHouse-Exception-Code", code);
+        Ok(answer.body(Full::new(text.into()))?)
+    }
+}
+
 impl Pass {
     async fn serve(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
         let (head, body) = request.into_parts();
@@ -151,7 +178,9 @@ impl Pass {
         let query = head.uri.query().unwrap_or_default().replace('+', " ");
         let start = body.get(..body.len().min(TEXT_BYTES)).unwrap_or_default();
         let text = format!("{query}\n{}", String::from_utf8_lossy(start));
-        self.stand(Point::Before, &text).await?;
+        if let Go::Refuse(exception) = self.stand(Point::Before, &text).await? {
+            return exception.answer();
+        }
         let url = format!("http://{}{path}", self.server);
         let mut headers = head.headers;
         for own in [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
@@ -167,12 +196,14 @@ impl Pass {
             }
         }
         let answer = response.body(Full::new(answer.bytes().await?))?;
-        self.stand(Point::After, &text).await?;
-        Ok(answer)
+        match self.stand(Point::After, &text).await? {
+            Go::Pass => Ok(answer),
+            Go::Refuse(exception) => exception.answer(),
+        }
     }
 
     /// Stands still where somebody waits for this request.
-    async fn stand(&self, point: Point, text: &str) -> Result<()> {
+    async fn stand(&self, point: Point, text: &str) -> Result<Go> {
         let armed = {
             let mut traps = self.traps.lock().unwrap_or_else(PoisonError::into_inner);
             let is_meant = |armed: &Armed| {
@@ -182,12 +213,12 @@ impl Pass {
             place.map(|place| traps.remove(place))
         };
         let Some(armed) = armed else {
-            return Ok(());
+            return Ok(Go::Pass);
         };
         let (go, gone) = oneshot::channel();
         // Nobody waits any more: it goes on.
         if armed.caught.send(Caught(go)).is_err() {
-            return Ok(());
+            return Ok(Go::Pass);
         }
         Ok(gone.await.map_err(|_| Cut)?)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use support::Api;
-use support::Proxy;
+use support::{Proxy, wait_until};
 
 use super::{Case, case};
 use crate::scene::{Options, Row, Scene, Stage};
@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
     case!(
         "broker-away",
         away,
-        "nobody listens where the broker was, for longer than a request may take"
+        "nobody listens where the broker was, while more is sent than the intake may hold"
     ),
     case!(
         "broker-silent",
@@ -41,12 +41,36 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
+const QUEUE_FULL: &str = r#"plaudit_intake_kafka_errors_total{code="queue_full"}"#;
+
 async fn away(stage: &mut Stage) -> Result<Row> {
-    trouble(stage, Proxy::cut, (6, 15), true).await
+    let mut scene = Scene::set(stage, Options::default()).await?;
+    scene.go_on(Duration::from_secs(1)).await;
+    let watch = scene.watch()?;
+    scene.site.kafka.proxy.cut();
+    let flood = scene.flood()?;
+    wait_until("the producer's queue to be full", async || {
+        Ok(scene.intake(0)?.metric(QUEUE_FULL).await? > 0.0)
+    })
+    .await?;
+    scene.go_on(scene.form.seconds(1, 12)).await;
+    let refused = scene.intake(0)?.metric(QUEUE_FULL).await?;
+    scene.note(format!("{refused} records found the queue full"));
+    // What is in the queue by now is to be written, or given up.
+    flood.stop();
+    scene.site.kafka.proxy.mend();
+    scene.fault_ended();
+    scene.recovered().await?;
+    let poured = flood.end().await?;
+    poured.judge()?;
+    scene.note(poured.to_string());
+    // In the short form what is small still finds room, and is written in time.
+    let must_refuse = scene.form.pick(false, true);
+    scene.judge_watched(watch, must_refuse).await
 }
 
 async fn silent(stage: &mut Stage) -> Result<Row> {
-    trouble(stage, Proxy::freeze, (6, 15), true).await
+    trouble(stage, Proxy::freeze, (6, 12), true).await
 }
 
 async fn slow(stage: &mut Stage) -> Result<Row> {
@@ -55,7 +79,7 @@ async fn slow(stage: &mut Stage) -> Result<Row> {
 }
 
 async fn answers_lost(stage: &mut Stage) -> Result<Row> {
-    let row = trouble(stage, Proxy::lose_answers_to_writes, (6, 15), true).await?;
+    let row = trouble(stage, Proxy::lose_answers_to_writes, (6, 12), true).await?;
     let written = row.line.count.unacknowledged;
     ensure!(written > 0, "nothing was written without an answer");
     Ok(row.with(format!("{written} stored without an answer")))

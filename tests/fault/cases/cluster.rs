@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use support::wait_until;
 use tokio::process::Command;
 
 use super::{Case, case};
@@ -28,13 +29,18 @@ pub(super) const CASES: &[Case] = &[
     ),
     case!(
         "full-disk-of-one",
-        full_disk,
+        one_full,
         "one of three brokers can write nothing more"
+    ),
+    case!(
+        "full-disk-of-two",
+        two_full,
+        "two of three brokers can write nothing more: nothing can be acknowledged"
     ),
 ];
 
 /// Longer than the cluster waits for a broker before it goes on without (3 s).
-const GONE: (u64, u64) = (6, 12);
+const GONE: (u64, u64) = (6, 9);
 
 fn options() -> Options {
     Options {
@@ -55,18 +61,12 @@ async fn gone(stage: &mut Stage, count: usize) -> Result<Row> {
     let mut scene = Scene::set(stage, options()).await?;
     scene.go_on(Duration::from_secs(1)).await;
     let watch = scene.watch()?;
-    let first = scene.random.index(3);
-    let numbers: Vec<usize> = (first..first + count).map(|number| number % 3).collect();
+    let numbers = some_of_three(&mut scene, count);
     for number in &numbers {
         broker(&mut scene, *number).await?.kill().await?;
     }
     scene.go_on(scene.form.seconds(GONE.0, GONE.1)).await;
-    for number in &numbers {
-        broker(&mut scene, *number).await?.launch().await?;
-    }
-    for number in &numbers {
-        broker(&mut scene, *number).await?.ready().await?;
-    }
+    come_back(&mut scene, &numbers).await?;
     scene.fault_ended();
     scene.judge_watched(watch, count > 1).await
 }
@@ -81,29 +81,75 @@ async fn not_enough(stage: &mut Stage) -> Result<Row> {
     let number = scene.random.index(3);
     broker(&mut scene, number).await?.kill().await?;
     scene.go_on(scene.form.seconds(GONE.0, GONE.1)).await;
+    // The producer asks again and only says that its time was up: the brokers know why.
+    wait_until("a broker to say that too few are in sync", async || {
+        says_too_few(&mut scene).await
+    })
+    .await?;
     broker(&mut scene, number).await?.start().await?;
     scene.fault_ended();
     scene.judge_watched(watch, true).await
 }
 
-async fn full_disk(stage: &mut Stage) -> Result<Row> {
+/// Whether a broker has refused a record of the topic with `NOT_ENOUGH_REPLICAS`.
+async fn says_too_few(scene: &mut Scene<'_>) -> Result<bool> {
+    let partition = format!("partition {}-", scene.kafka.topic);
+    for broker in &scene.site.cluster().await?.brokers {
+        let log = broker.part.log()?;
+        let said =
+            |line: &str| line.contains("NotEnoughReplicasException") && line.contains(&partition);
+        if log.lines().any(said) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn one_full(stage: &mut Stage) -> Result<Row> {
+    full(stage, 1).await
+}
+
+async fn two_full(stage: &mut Stage) -> Result<Row> {
+    full(stage, 2).await
+}
+
+async fn full(stage: &mut Stage, count: usize) -> Result<Row> {
     let mut scene = Scene::set(stage, options()).await?;
     scene.go_on(Duration::from_secs(1)).await;
     let watch = scene.watch()?;
-    let number = scene.random.index(3);
-    let broken = broker(&mut scene, number).await?;
-    // No file may grow: each write to a log fails, as on a full disk.
-    let pid = broken.pid()?.to_string();
-    let mut command = Command::new("prlimit");
-    command.args(["--pid", &pid, "--fsize=1"]);
-    let output = command.output().await.context("run prlimit")?;
-    ensure!(output.status.success(), "prlimit fails");
-    // A broker without a disk to write to ends itself.
-    broken.failed().await?;
+    let numbers = some_of_three(&mut scene, count);
+    for number in &numbers {
+        // No file may grow: each write to a log fails, as on a full disk.
+        let pid = broker(&mut scene, *number).await?.pid()?.to_string();
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &pid, "--fsize=1"]);
+        let output = command.output().await.context("run prlimit")?;
+        ensure!(output.status.success(), "prlimit fails");
+    }
+    for number in &numbers {
+        // A broker without a disk to write to ends itself.
+        broker(&mut scene, *number).await?.failed().await?;
+    }
     scene.go_on(scene.form.seconds(GONE.0, GONE.1)).await;
-    broker(&mut scene, number).await?.start().await?;
+    come_back(&mut scene, &numbers).await?;
     scene.fault_ended();
-    scene.judge_watched(watch, false).await
+    scene.judge_watched(watch, count > 1).await
+}
+
+fn some_of_three(scene: &mut Scene<'_>, count: usize) -> Vec<usize> {
+    let first = scene.random.index(3);
+    (first..first + count).map(|number| number % 3).collect()
+}
+
+/// Starts them all before it waits for any: one alone is no majority.
+async fn come_back(scene: &mut Scene<'_>, numbers: &[usize]) -> Result<()> {
+    for number in numbers {
+        broker(scene, *number).await?.launch().await?;
+    }
+    for number in numbers {
+        broker(scene, *number).await?.ready().await?;
+    }
+    Ok(())
 }
 
 async fn broker<'s>(scene: &'s mut Scene<'_>, number: usize) -> Result<&'s mut Part> {

@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
 
 async fn come_and_go(stage: &mut Stage) -> Result<Row> {
     let mut scene = Scene::set(stage, Options::default()).await?;
-    for _ in 0..scene.form.pick(4, 12) {
+    for _ in 0..scene.form.pick(4, 10) {
         let running: Vec<usize> = (0..scene.sinks.len())
             .filter(|number| {
                 scene
@@ -145,7 +145,7 @@ async fn clock_library(scene: &Scene<'_>) -> Result<PathBuf> {
 
 async fn all_killed(stage: &mut Stage) -> Result<Row> {
     let mut scene = Scene::set(stage, Options::default()).await?;
-    for _ in 0..scene.form.pick(1, 3) {
+    for _ in 0..scene.form.pick(1, 2) {
         let time = scene
             .random
             .between(Duration::from_secs(1), Duration::from_secs(3));

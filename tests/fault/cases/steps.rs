@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use plaudit_event::{Outcome, Receipt};
 use plaudit_kafka::Record;
+use serde_json::json;
 use support::wait_until;
 use uuid::Uuid;
 
@@ -104,7 +106,7 @@ async fn crash(stage: &mut Stage) -> Result<Row> {
     scene.keep_copies().await?;
     scene.go_on(Duration::from_secs(1)).await;
     scene.sink(0)?.kill().await?;
-    for round in 0..scene.form.pick(1, 3) {
+    for round in 0..scene.form.pick(1, 2) {
         for place in PLACES {
             // Each batch has a dead letter.
             let stray = Record {
@@ -140,10 +142,12 @@ async fn crash_giving_up(stage: &mut Stage) -> Result<Row> {
     .with("kafka.properties.group.instance.id", "one");
     let mut scene = Scene::set(stage, options).await?;
     let mut given_up = 0;
-    for round in 0..scene.form.pick(1, 3) {
+    for round in 0..scene.form.pick(1, 2) {
         for place in GIVING_UP {
             let trap = place.trap(&tap, scene.database.name());
-            patch_nothing(&scene).await?;
+            // Of a feedback that nobody has put.
+            let patch = json!({"operation": "patch", "id": Uuid::now_v7(), "comment": "to nobody"});
+            scene.post(&[patch]).await?;
             let caught = place.caught(trap, &tap, scene.database.name()).await;
             let caught = caught.with_context(|| format!("round {round}, {}", place.name))?;
             scene.sink(0)?.kill().await?;
@@ -161,21 +165,8 @@ async fn crash_giving_up(stage: &mut Stage) -> Result<Row> {
     }
     scene.note(format!("{} places", GIVING_UP.len()));
     scene.fault_ended();
-    scene.judge().await
-}
-
-/// Sends a patch of a feedback that nobody has put.
-async fn patch_nothing(scene: &Scene<'_>) -> Result<()> {
-    let url = format!("{}/v1/feedback", scene.intake_url(0)?);
-    let id = Uuid::now_v7();
-    let patch = format!(r#"{{"operation":"patch","id":"{id}","comment":"to nobody"}}"#);
-    let request = support::http_client()
-        .post(url)
-        .header("content-type", "application/json")
-        .body(patch);
-    let status = request.send().await?.status();
-    ensure!(status == 200, "a patch is answered {status}");
-    Ok(())
+    let dead = |_: Uuid, _: &Receipt| Some(Outcome::DeadLettered);
+    scene.judge_with(&dead).await
 }
 
 impl Between {

@@ -43,7 +43,7 @@ pub(super) const CASES: &[Case] = &[
 
 /// Seconds of load in each part of a case.
 const SHORT: u64 = 2;
-const LONG: u64 = 6;
+const LONG: u64 = 4;
 const SKIP: (&str, &str) = ("sink.on_expired", "skip");
 
 async fn newer_codec(stage: &mut Stage) -> Result<Row> {

@@ -5,11 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use plaudit_client::{Client, Wait};
 use plaudit_kafka::{ConfirmingProducer, Delivery, Record};
+use serde_json::Value;
 use support::command;
 use tokio::time::{Instant, sleep};
 
 use super::Scene;
+use crate::flood::Flood;
 use crate::part::Part;
 use crate::watch::Watch;
 
@@ -30,6 +33,11 @@ impl Scene<'_> {
         let intake = self.intakes.first().context("there is no intake")?;
         let timeout = self.options.http_timeout;
         Watch::start(self.intake_url(0)?, intake.pid()?, timeout)
+    }
+
+    /// Begins to send the first intake more than it may hold.
+    pub(crate) fn flood(&self) -> Result<Flood> {
+        Flood::start(self.intake_url(0)?, &self.own)
     }
 
     pub(crate) fn intake(&mut self, number: usize) -> Result<&mut Part> {
@@ -56,6 +64,23 @@ impl Scene<'_> {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
+    }
+
+    /// Sends items of the case's own to the first intake, which must take them all.
+    /// What puts feedback on a trace begins it as the load's do.
+    pub(crate) async fn post(&self, items: &[Value]) -> Result<()> {
+        self.own.sends(items.len());
+        let api = Client::builder(self.intake_url(0)?).build_api()?;
+        let body = serde_json::to_vec(items)?.into();
+        let reply = api.post_feedback(body, Wait::Durable).await?;
+        let accepted = self.own.take(&reply)?;
+        ensure!(
+            accepted == items.len(),
+            "{accepted} of {} items are accepted: {}",
+            items.len(),
+            reply.status
+        );
+        Ok(())
     }
 
     /// Changes a setting of the topic, as its operator might.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::ask::{ASK, LOOK, PATIENCE};
 use super::{Form, Scene};
 use crate::edits;
+use crate::load::TRACES;
 use crate::watch::Watch;
 
 /// How soon after a fault the intake has to acknowledge again.
@@ -45,7 +46,7 @@ impl Row {
 impl Scene<'_> {
     /// Waits until what is sent now is acknowledged and stored; says how long that took
     /// since the fault ended.
-    async fn recovered(&mut self) -> Result<Duration> {
+    pub(crate) async fn recovered(&mut self) -> Result<Duration> {
         if let Some(recovered) = self.recovered {
             return Ok(recovered);
         }
@@ -98,6 +99,7 @@ impl Scene<'_> {
     pub(crate) async fn judge_with(mut self, fate: &Fate<'_>) -> Result<Row> {
         let recovered = self.recovered().await.context("recover")?;
         let (sent, report) = self.end_load().await?;
+        let sent = self.with_own(sent);
         let edits = match self.edits.take() {
             Some(edits) => Some(edits.finish().await?),
             None => None,
@@ -171,6 +173,22 @@ impl Scene<'_> {
             }
             None => (None, Report::default()),
         })
+    }
+
+    /// The same, with what the case itself has sent.
+    fn with_own(&self, load: Option<Sent>) -> Option<Sent> {
+        let events = self.own.sent();
+        if events == 0 {
+            return load;
+        }
+        let mut sent = load.unwrap_or_else(|| Sent {
+            events: 0,
+            acked: Vec::new(),
+            traces: TRACES.to_owned(),
+        });
+        sent.events += events;
+        sent.acked.push(self.own.path().to_owned());
+        Some(sent)
     }
 
     fn oracle(&self) -> Result<Oracle> {
