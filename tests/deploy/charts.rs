@@ -3,7 +3,10 @@
 //! Helm and promtool are asked, as whoever installs it would ask them. What an API server
 //! says of the rendered objects is in `kubernetes`.
 
-use std::path::Path;
+pub(crate) mod options;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use support::repository;
@@ -25,8 +28,29 @@ const REFUSED: &[(&[&str], &str)] = &[
         "config.auth.token_secret: is a secret",
     ),
     (
+        &["config.clickhouse.password=1234"],
+        "config.clickhouse.password: is a secret",
+    ),
+    // However a setting of Kafka's is spelled.
+    (
         &[r"config.kafka.properties.sasl\.password=x"],
         "config.kafka.properties.sasl.password: is a secret",
+    ),
+    (
+        &["config.kafka.properties.sasl.password=x"],
+        "config.kafka.properties.sasl.password: is a secret",
+    ),
+    (
+        &["config.kafka.properties.ssl_key_pem=x"],
+        "config.kafka.properties.ssl_key_pem: is a secret",
+    ),
+    (
+        &["config.kafka.properties.ssl.key_password=x"],
+        "config.kafka.properties.ssl.key_password: is a secret",
+    ),
+    (
+        &["config.kafka.properties.sasl_oauthbearer.config=x"],
+        "config.kafka.properties.sasl_oauthbearer.config: is a secret",
     ),
     (
         &["config.intake.listen=0.0.0.0:1"],
@@ -61,6 +85,23 @@ const REFUSED: &[(&[&str], &str)] = &[
         &["config.observe.listen=x"],
         "'/config': additional properties 'observe' not allowed",
     ),
+    (
+        &["config.clickhouse.url=http://me:hunter2@clickhouse:8123"],
+        "/config/clickhouse/url",
+    ),
+    (
+        &["config.clickhouse.url=http://clickhouse:8123/?password=hunter2"],
+        "/config/clickhouse/url",
+    ),
+    (
+        &["config.clickhouse.cluster.nodes={http://me:hunter2@clickhouse:8123}"],
+        "/config/clickhouse/cluster/nodes/0",
+    ),
+    (
+        &[r"sink.podLabels.app\.kubernetes\.io/component=x"],
+        "invalid propertyName 'app.kubernetes.io/component'",
+    ),
+    (&["networkPolicy.dnsPorts={0}"], "/networkPolicy/dnsPorts/0"),
     (&["intake.ingress.enabled=true"], "/intake/ingress/hosts"),
     (
         &["sink.replica=1"],
@@ -79,8 +120,8 @@ pub(crate) const EXAMPLES: [&str; 2] = ["values-three-brokers.yaml", "values-clu
 pub(crate) async fn check(cache: &Path) -> Result<String> {
     let programs = &cache.join("bin");
     let directory = own_directory("charts")?;
-    let chart = repository().join("deploy/kubernetes/chart");
     let helm = Program::new(programs.join("helm"));
+    let chart = chart();
     let chart_text = chart.display().to_string();
     helm.run(&["lint", "--strict", &chart_text]).await?;
     for example in EXAMPLES {
@@ -89,9 +130,7 @@ pub(crate) async fn check(cache: &Path) -> Result<String> {
             .await?;
     }
     for (settings, expected) in REFUSED {
-        let mut arguments = vec!["template", "plaudit", &chart_text, "--kube-version", "1.34"];
-        arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
-        match helm.run(&arguments).await {
+        match render(&helm, &[], settings).await {
             Ok(_) => bail!("{settings:?} is taken"),
             Err(error) => ensure!(
                 format!("{error:#}").contains(expected),
@@ -99,16 +138,45 @@ pub(crate) async fn check(cache: &Path) -> Result<String> {
             ),
         }
     }
+    let promtool = Program::new(programs.join("promtool"));
+    options::check(&helm, &promtool, &directory).await?;
+    a_job_is_never_changed(&helm).await?;
     plain_is_what_the_chart_gives(programs, &directory.join("plain")).await?;
-    rules(programs).await?;
+    rules(&promtool).await?;
     let alerts = each_alert_is_explained()?;
     let panels = dashboard::check()?;
     Ok(format!(
-        "the chart lints; {} contradictions are refused; plain manifests are what it gives; \
+        "the chart lints; {} contradictions are refused; options do what they say, on and off, and \
+         Plaudit takes the configuration; plain manifests are what it gives; \
          promtool takes the rules and their tests; {alerts} alerts are in the runbook; \
          {panels} panels have a place each",
         REFUSED.len()
     ))
+}
+
+/// Whatever changes the pod of the migrate Job changes the Job's name: Kubernetes lets nobody
+/// change it, and not everybody who installs the chart counts revisions.
+async fn a_job_is_never_changed(helm: &Program) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for changed in [
+        "migrate.backoffLimit=20",
+        "image.tag=next",
+        "config.kafka.retention=1d",
+        "migrate.podLabels.team=feedback",
+        "migrate.priorityClassName=low",
+        "migrate.resources.limits.memory=1Gi",
+        "serviceAccountName=plaudit",
+    ] {
+        let rendered = render(helm, &[], &[changed]).await?;
+        let mut lines = rendered.lines();
+        let name = lines.find_map(|line| line.strip_prefix("  name: plaudit-migrate-1-"));
+        let name = name.context("a Job")?;
+        ensure!(
+            names.insert(name.to_owned()),
+            "{changed} leaves the Job its name"
+        );
+    }
+    Ok(())
 }
 
 async fn plain_is_what_the_chart_gives(programs: &Path, rendered: &Path) -> Result<()> {
@@ -140,10 +208,9 @@ fn files(directory: &Path) -> Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-async fn rules(programs: &Path) -> Result<()> {
+async fn rules(promtool: &Program) -> Result<()> {
     let prometheus = repository().join("deploy/prometheus");
     let file = |name: &str| prometheus.join(name).display().to_string();
-    let promtool = Program::new(programs.join("promtool"));
     let configuration = file("prometheus.yml");
     promtool
         .run(&["check", "config", "--syntax-only", &configuration])
@@ -177,13 +244,8 @@ fn each_alert_is_explained() -> Result<usize> {
             runbook.contains(&format!("## {name}\n")),
             "{name} is not in docs/runbook.md"
         );
-        let fires = |test: &&str| test.contains("exp_alerts:");
-        let of_it: Vec<&str> = tests
-            .split("- name: ")
-            .filter(|test| test.contains(&format!("alertname: {name}")))
-            .collect();
         ensure!(
-            of_it.iter().any(fires) && of_it.iter().any(|test| is_quiet(test)),
+            fires_in(&tests, name) && is_quiet_in(&tests, name),
             "{name} is not tested both ways"
         );
         explained += 1;
@@ -191,23 +253,34 @@ fn each_alert_is_explained() -> Result<usize> {
     Ok(explained)
 }
 
-/// A test in which the alert does not fire at some time.
-fn is_quiet(test: &str) -> bool {
-    test.lines()
-        .any(|line| line.trim().starts_with("- {eval_time:"))
+/// Whether some test expects this alert.
+fn fires_in(tests: &str, alert: &str) -> bool {
+    let expected = format!("alertname: {alert}");
+    let mut lines = tests.lines().zip(tests.lines().skip(1));
+    lines.any(|(line, next)| line.trim() == expected && next.trim() == "exp_alerts:")
 }
 
-/// The chart, rendered with these values over its own.
-pub(crate) async fn render(helm: &Program, values: &[&Path]) -> Result<String> {
-    let chart = repository()
-        .join("deploy/kubernetes/chart")
-        .display()
-        .to_string();
+/// Whether some test expects that this alert does not fire.
+fn is_quiet_in(tests: &str, alert: &str) -> bool {
+    let end = format!(", alertname: {alert}}}");
+    tests
+        .lines()
+        .any(|line| line.trim().starts_with("- {eval_time: ") && line.ends_with(&end))
+}
+
+/// The chart, rendered with these files of values over its own, and these settings over both.
+pub(crate) async fn render(helm: &Program, values: &[&Path], settings: &[&str]) -> Result<String> {
+    let chart = chart().display().to_string();
     let values: Vec<String> = values
         .iter()
         .map(|path| path.display().to_string())
         .collect();
     let mut arguments = vec!["template", "plaudit", &chart, "--kube-version", "1.34"];
     arguments.extend(values.iter().flat_map(|values| ["--values", values]));
+    arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
     output(helm.run(&arguments).await?)
+}
+
+fn chart() -> PathBuf {
+    repository().join("deploy/kubernetes/chart")
 }

@@ -94,9 +94,7 @@ async fn ask(prometheus: &Prometheus) -> Result<String> {
     let panels = dashboard::queries()?;
     ensure!(panels.len() > 20, "the dashboard is somewhere else");
     for (title, query) in &panels {
-        let asked = wait_until(title, async || {
-            Ok(!prometheus.query(query).await?.is_empty())
-        });
+        let asked = wait_until(title, async || prometheus.has_data(query).await);
         asked.await.with_context(|| format!("no data: {query}"))?;
     }
     let rules = prometheus.rules().await?;
@@ -105,9 +103,7 @@ async fn ask(prometheus: &Prometheus) -> Result<String> {
     for (name, expression) in &rules {
         for selector in Selector::all_in(expression) {
             let text = selector.to_string();
-            let exists = wait_until(&text, async || {
-                Ok(!prometheus.query(&text).await?.is_empty())
-            });
+            let exists = wait_until(&text, async || prometheus.has_data(&text).await);
             exists
                 .await
                 .with_context(|| format!("nobody exports what {name} asks for"))?;
@@ -116,9 +112,7 @@ async fn ask(prometheus: &Prometheus) -> Result<String> {
     }
     let adapters = adapters()?;
     for query in &adapters {
-        let asked = wait_until(query, async || {
-            Ok(!prometheus.query(query).await?.is_empty())
-        });
+        let asked = wait_until(query, async || prometheus.has_data(query).await);
         asked.await.context("the adapter's rule")?;
     }
     Ok(format!(

@@ -44,6 +44,7 @@ pub(crate) async fn check(project: &Project, services: &[&str]) -> Result<()> {
             ensure!(is_well, "{service} is not healthy");
             on_loopback(service, &container)?;
             limited(service, &container)?;
+            bounded(service, &container)?;
             if image(&container).starts_with("plaudit:") {
                 confined(service, &container)?;
             }
@@ -91,13 +92,21 @@ fn limited(service: &str, container: &Container) -> Result<()> {
     Ok(())
 }
 
-fn confined(service: &str, container: &Container) -> Result<()> {
+/// It has no more rights than it is given by name, and can gain none.
+fn bounded(service: &str, container: &Container) -> Result<()> {
     let host = &container.0["HostConfig"];
-    ensure!(host["ReadonlyRootfs"] == true, "{service} can write");
     ensure!(host["CapDrop"] == json!(["ALL"]), "{service}: {host:#}");
     let options = host["SecurityOpt"].as_array();
     let no_more = options.is_some_and(|options| options.contains(&json!("no-new-privileges:true")));
     ensure!(no_more, "{service} can gain privileges");
+    Ok(())
+}
+
+fn confined(service: &str, container: &Container) -> Result<()> {
+    let host = &container.0["HostConfig"];
+    ensure!(host["ReadonlyRootfs"] == true, "{service} can write");
+    let added = host["CapAdd"].as_array();
+    ensure!(added.is_none_or(Vec::is_empty), "{service}: {host:#}");
     let user = container.0["Config"]["User"].as_str().unwrap_or_default();
     let number = user.split(':').next().and_then(|user| user.parse().ok());
     ensure!(

@@ -31,7 +31,7 @@ pub(crate) struct Table {
 /// What may be answered while something is disturbed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Failures {
-    /// No 5xx.
+    /// No 5xx, and an answer to every request.
     None,
     /// What was killed is not there.
     Some,
@@ -79,6 +79,11 @@ impl Row {
             "{name}: {} answers were 5xx: {answers:?}, reads {reads:?}",
             self.failures()
         );
+        ensure!(
+            may_fail == Failures::Some || self.unanswered() == 0,
+            "{name}: {} requests had no answer: {answers:?}, reads {reads:?}",
+            self.unanswered()
+        );
         Ok(())
     }
 
@@ -92,7 +97,8 @@ impl Row {
         written.map(|(_, count)| count).sum::<u64>() + read.map(|(_, count)| count).sum::<u64>()
     }
 
-    /// Requests whose connection broke, which a client sends again.
+    /// Requests whose connection broke. A client sends them again, and still nobody who drains
+    /// breaks one.
     fn unanswered(&self) -> u64 {
         let written = self.answers.iter();
         let written = written.filter(|(answered, _)| !matches!(answered, Answered::Status(_)));

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use support::repository;
 
 use super::cluster::Cluster;
-use crate::charts::{EXAMPLES, render};
+use crate::charts::{EXAMPLES, options, render};
 use crate::run::Program;
 
 /// Of the dry runs alone.
@@ -37,9 +37,9 @@ pub(crate) async fn check(programs: &Path, cluster: &Cluster) -> Result<()> {
     let helm = Program::new(programs.join("helm"));
     let chart = repository().join("deploy/kubernetes/chart");
     let mut values: Vec<PathBuf> = EXAMPLES.iter().map(|name| chart.join(name)).collect();
-    values.push(repository().join("tests/deploy/kubernetes/options.yaml"));
+    values.extend(options::FILES.map(options::file));
     for values in values {
-        let objects = render(&helm, &[&values]).await?;
+        let objects = render(&helm, &[&values], &[]).await?;
         let (made, warnings) = cluster
             .dry_run(NAMESPACE, &objects)
             .await

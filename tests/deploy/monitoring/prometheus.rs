@@ -77,15 +77,16 @@ impl Prometheus {
         Ok(Self { api, child })
     }
 
-    /// What an instant query gives, now.
-    pub(crate) async fn query(&self, query: &str) -> Result<Vec<Value>> {
+    /// Whether an instant query gives a number, now. A quantile of nothing is none.
+    pub(crate) async fn has_data(&self, query: &str) -> Result<bool> {
         let answer = self
             .api
             .get(&format!("/api/v1/query?query={}", escaped(query)))
             .await?;
         ensure!(answer.status == 200, "{query}: {}", answer.text);
-        let result = answer.json["data"]["result"].as_array().cloned();
-        result.with_context(|| format!("{query}: {}", answer.text))
+        let result = answer.json["data"]["result"].as_array();
+        let result = result.with_context(|| format!("{query}: {}", answer.text))?;
+        Ok(result.iter().any(|sample| sample["value"][1] != "NaN"))
     }
 
     /// Name and expression of every rule that is loaded, recording and alerting.

@@ -14,15 +14,11 @@
 {{- end }}
 {{- range $path := list "clickhouse.password" "auth.token_secret" }}
 {{- $keys := splitList "." $path }}
-{{- if kindIs "string" (dig (first $keys) (last $keys) (dict) $.Values.config) }}
+{{- if not (kindIs "map" (dig (first $keys) (last $keys) (dict) $.Values.config)) }}
 {{- fail (printf "config.%s: is a secret, and a ConfigMap is none; name its Secret in secretSettings" $path) }}
 {{- end }}
 {{- end }}
-{{- range $key, $_ := dig "kafka" "properties" (dict) .Values.config }}
-{{- if and (regexMatch "password|secret|\\.pem$|oauthbearer[._]config" $key) (not (hasSuffix ".file" $key)) }}
-{{- fail (printf "config.kafka.properties.%s: is a secret, and a ConfigMap is none; name its Secret in secretSettings" $key) }}
-{{- end }}
-{{- end }}
+{{- include "plaudit.checkSecrets" (list "" (dig "kafka" "properties" (dict) .Values.config)) }}
 {{- $partitions := dig "kafka" "partitions" 12 .Values.config | int }}
 {{- $auto := .Values.sink.autoscaling }}
 {{- $sinks := ternary $auto.maxReplicas .Values.sink.replicas $auto.enabled | int }}
@@ -44,6 +40,20 @@
 {{- range .Values.mounts }}
 {{- if eq (empty .secret) (empty .configMap) }}
 {{- fail (printf "mounts: %s needs either a secret or a configMap" .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* (path, tree of kafka.properties): no leaf of it is a secret, by the words of plaudit-kafka's
+properties.rs, which reads `a.b`, `a: {b: …}` and `a_b` as one name. Where a secret is, is none. */}}
+{{- define "plaudit.checkSecrets" -}}
+{{- range $key, $value := index . 1 }}
+{{- $path := printf "%s.%s" (index $ 0) $key }}
+{{- $name := $path | lower | replace "_" "." }}
+{{- if kindIs "map" $value }}
+{{- include "plaudit.checkSecrets" (list $path $value) }}
+{{- else if and (regexMatch "password|secret|pem|key|oauthbearer\\.config|passphrase|token|jaas" $name) (not (regexMatch "\\.(file|location|url)$" $name)) }}
+{{- fail (printf "config.kafka.properties%s: is a secret, and a ConfigMap is none; name its Secret in secretSettings" $path) }}
 {{- end }}
 {{- end }}
 {{- end }}

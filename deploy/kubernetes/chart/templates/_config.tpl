@@ -4,15 +4,41 @@
 {{- define "plaudit.config" -}}
 {{- $auth := dict "mode" "keys" "keys_file" (printf "/etc/plaudit/keys/%s" .Values.keys.key) }}
 {{- $intake := dict "listen" "0.0.0.0:8080" }}
-{{- if .Values.query.enabled }}
-{{- $_ := set $intake "query_url" (printf "http://%s-query:%v" (include "plaudit.fullname" .) .Values.query.service.port) }}
-{{- end }}
-{{- if .Values.intake.tls.secret }}
-{{- $_ := set $intake "tls" (dict "cert_file" "/etc/plaudit/tls/tls.crt" "key_file" "/etc/plaudit/tls/tls.key") }}
-{{- end }}
 {{- $query := dict "listen" "0.0.0.0:8081" }}
+{{- range $component, $section := dict "intake" $intake "query" $query }}
+{{- if include "plaudit.tls" (list $ $component) }}
+{{- $_ := set $section "tls" (dict "cert_file" "/etc/plaudit/tls/tls.crt" "key_file" "/etc/plaudit/tls/tls.key") }}
+{{- end }}
+{{- end }}
+{{- if .Values.query.enabled }}
+{{- $scheme := ternary "https" "http" (not (empty .Values.query.tls.secret)) }}
+{{- $_ := set $intake "query_url" (printf "%s://%s-query:%v" $scheme (include "plaudit.fullname" .) .Values.query.service.port) }}
+{{- end }}
 {{- $base := dict "auth" $auth "intake" $intake "query" $query }}
-{{- mergeOverwrite $base (deepCopy .Values.config) | toToml | replace ".0\n" "\n" }}
+{{- $config := mergeOverwrite $base (deepCopy .Values.config) }}
+{{- include "plaudit.integers" $config }}
+{{- $config | toToml }}
+{{- end }}
+
+{{/* (dict): makes its whole numbers integers. All that come from a file of values are fractions. */}}
+{{- define "plaudit.integers" -}}
+{{- range $key, $value := . }}
+{{- if kindIs "map" $value }}
+{{- include "plaudit.integers" $value }}
+{{- else if kindIs "slice" $value }}
+{{- $items := list }}
+{{- range $value }}
+{{- $item := dict "is" . }}
+{{- include "plaudit.integers" $item }}
+{{- $items = append $items $item.is }}
+{{- end }}
+{{- $_ := set $ $key $items }}
+{{- else if kindIs "float64" $value }}
+{{- if eq $value (floor $value) }}
+{{- $_ := set $ $key (int64 $value) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* (root, component): the variables of a container, those of Secrets among them. */}}
@@ -51,5 +77,8 @@
       name: {{ .secret }}
       key: {{ .key }}
 {{- end }}
+{{- end }}
+{{- with $root.Values.extraEnv }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}

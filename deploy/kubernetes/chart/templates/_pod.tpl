@@ -14,9 +14,9 @@ fsGroup: 65532
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{/* (root, component): is there a certificate for it? */}}
+{{/* (root, component): the Secret with the certificate of its listener, if there is one. */}}
 {{- define "plaudit.tls" -}}
-{{- if and (eq (index . 1) "intake") (index . 0).Values.intake.tls.secret }}true{{ end }}
+{{- dig "tls" "secret" "" (get (index . 0).Values (index . 1)) }}
 {{- end }}
 
 {{- define "plaudit.volumeMounts" -}}
@@ -45,9 +45,9 @@ seccompProfile: {type: RuntimeDefault}
 - name: keys
   secret: {secretName: {{ $root.Values.keys.secret }}, defaultMode: 0440}
 {{- end }}
-{{- if include "plaudit.tls" . }}
+{{- with include "plaudit.tls" . }}
 - name: tls
-  secret: {secretName: {{ $root.Values.intake.tls.secret }}, defaultMode: 0440}
+  secret: {secretName: {{ . }}, defaultMode: 0440}
 {{- end }}
 {{- range $root.Values.mounts }}
 {{- if or (empty .services) (has $component .services) }}
@@ -61,13 +61,30 @@ seccompProfile: {type: RuntimeDefault}
 {{- end }}
 {{- end }}
 
-{{/* (root, component): a container that runs `plaudit COMPONENT` once. */}}
-{{- define "plaudit.once" -}}
+{{/* (root, component): labels and annotations of a pod. */}}
+{{- define "plaudit.podMetadata" -}}
+{{- $values := get (index . 0).Values (index . 1) -}}
+labels:
+  {{- include "plaudit.labels" . | nindent 2 }}
+  {{- with $values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+annotations:
+  checksum/config: {{ include "plaudit.config" (index . 0) | sha256sum }}
+  {{- with $values.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{/* (root, component): what a pod is beside its containers, and where it may be. */}}
+{{- define "plaudit.pod" -}}
 {{- $root := index . 0 }}
-{{- $component := index . 1 -}}
+{{- $values := get $root.Values (index . 1) -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
-restartPolicy: OnFailure
+{{- with $root.Values.serviceAccountName }}
+serviceAccountName: {{ . }}
+{{- end }}
 securityContext:
   {{- include "plaudit.podSecurityContext" $root | nindent 2 }}
 {{- with $root.Values.image.pullSecrets }}
@@ -76,57 +93,57 @@ imagePullSecrets:
   - name: {{ . }}
   {{- end }}
 {{- end }}
-containers:
-  - name: {{ $component }}
-    image: {{ include "plaudit.image" $root }}
-    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-    args: [{{ $component }}, --config, /etc/plaudit/config/plaudit.toml]
-    {{- with include "plaudit.env" . | trim }}
-    env:
-      {{- . | nindent 6 }}
-    {{- end }}
-    resources:
-      {{- toYaml (get $root.Values $component).resources | nindent 6 }}
-    securityContext:
-      {{- include "plaudit.securityContext" $root | nindent 6 }}
-    volumeMounts:
-      {{- include "plaudit.volumeMounts" . | trim | nindent 6 }}
 volumes:
   {{- include "plaudit.volumes" . | trim | nindent 2 }}
+{{- range $key := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- with get $values $key }}
+{{- dict $key . | toYaml | nindent 0 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* (root, component): a container that runs `plaudit COMPONENT`. */}}
+{{- define "plaudit.container" -}}
+{{- $root := index . 0 }}
+{{- $component := index . 1 -}}
+name: {{ $component }}
+image: {{ include "plaudit.image" $root }}
+imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+args: [{{ $component }}, --config, /etc/plaudit/config/plaudit.toml]
+{{- with include "plaudit.env" . | trim }}
+env:
+  {{- . | nindent 2 }}
+{{- end }}
+resources:
+  {{- toYaml (get $root.Values $component).resources | nindent 2 }}
+securityContext:
+  {{- include "plaudit.securityContext" $root | nindent 2 }}
+volumeMounts:
+  {{- include "plaudit.volumeMounts" . | trim | nindent 2 }}
+{{- end }}
+
+{{/* (root, component): the template of a pod that does its work and ends. */}}
+{{- define "plaudit.once" -}}
+metadata:
+  {{- include "plaudit.podMetadata" . | nindent 2 }}
+spec:
+  {{- include "plaudit.pod" . | nindent 2 }}
+  restartPolicy: OnFailure
+  containers:
+    - {{ include "plaudit.container" . | indent 6 | trim }}
 {{- end }}
 
 {{/* (root, component, ports): the template of a service's pod. */}}
 {{- define "plaudit.service" -}}
-{{- $root := index . 0 }}
 {{- $component := index . 1 }}
-{{- $values := get $root.Values $component -}}
+{{- $values := get (index . 0).Values $component -}}
 metadata:
-  labels:
-    {{- include "plaudit.labels" . | nindent 4 }}
-  annotations:
-    checksum/config: {{ include "plaudit.config" $root | sha256sum }}
-    {{- with $values.podAnnotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+  {{- include "plaudit.podMetadata" . | nindent 2 }}
 spec:
-  automountServiceAccountToken: false
-  enableServiceLinks: false
+  {{- include "plaudit.pod" . | nindent 2 }}
   terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
-  securityContext:
-    {{- include "plaudit.podSecurityContext" $root | nindent 4 }}
-  {{- with $root.Values.image.pullSecrets }}
-  imagePullSecrets:
-    {{- range . }}
-    - name: {{ . }}
-    {{- end }}
-  {{- end }}
   containers:
-    - name: {{ $component }}
-      image: {{ include "plaudit.image" $root }}
-      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-      args: [{{ $component }}, --config, /etc/plaudit/config/plaudit.toml]
-      env:
-        {{- include "plaudit.env" . | trim | nindent 8 }}
+    - {{ include "plaudit.container" . | indent 6 | trim }}
       ports:
         {{- range $name, $port := index . 2 }}
         - {name: {{ $name }}, containerPort: {{ $port }}}
@@ -146,39 +163,16 @@ spec:
         # By the kubelet itself: the image has no shell.
         preStop: {sleep: {seconds: {{ . }}}}
       {{- end }}
-      resources:
-        {{- toYaml $values.resources | nindent 8 }}
-      securityContext:
-        {{- include "plaudit.securityContext" $root | nindent 8 }}
-      volumeMounts:
-        {{- include "plaudit.volumeMounts" . | trim | nindent 8 }}
-  volumes:
-    {{- include "plaudit.volumes" . | trim | nindent 4 }}
   topologySpreadConstraints:
-    {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+    {{- range $key, $unsatisfiable := dict "kubernetes.io/hostname" $values.spread "topology.kubernetes.io/zone" "ScheduleAnyway" }}
     - maxSkew: 1
-      topologyKey: {{ . }}
-      whenUnsatisfiable: {{ $values.spread }}
+      topologyKey: {{ $key }}
+      whenUnsatisfiable: {{ $unsatisfiable }}
       labelSelector:
         matchLabels:
           {{- include "plaudit.selector" $ | nindent 10 }}
       matchLabelKeys: [{{ if eq $component "sink" }}controller-revision-hash{{ else }}pod-template-hash{{ end }}]
     {{- end }}
-  {{- with $values.nodeSelector }}
-  nodeSelector:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.tolerations }}
-  tolerations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.affinity }}
-  affinity:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.priorityClassName }}
-  priorityClassName: {{ . }}
-  {{- end }}
 {{- end }}
 
 {{/* (root, component): one at a time may be taken away; one that is not ready always. */}}
