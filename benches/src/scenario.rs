@@ -7,6 +7,7 @@ mod requests;
 mod soak;
 mod standalone;
 mod together;
+mod variants;
 mod visible;
 
 use clap::ValueEnum;
@@ -40,15 +41,20 @@ pub enum Scenario {
     Standalone,
     /// A quarter of an hour at a steady rate: whether memory stays flat. Not part of a run
     Soak,
+    /// Other settings of intake and sink beside the defaults, in turns. Not part of a run
+    Variants,
 }
 
 impl Scenario {
+    /// Those that are asked for by name.
+    pub const APART: [Self; 2] = [Self::Soak, Self::Variants];
+
     /// Those of a run, in their order.
     pub fn of_a_run() -> impl Iterator<Item = Self> {
         Self::value_variants()
             .iter()
             .copied()
-            .filter(|scenario| *scenario != Self::Soak)
+            .filter(|scenario| !Self::APART.contains(scenario))
     }
 
     /// Its name on the command line and in tables.
@@ -86,6 +92,7 @@ impl Scenario {
             Self::Query => query::run(bench).await,
             Self::Standalone => standalone::run(bench).await,
             Self::Soak => soak::run(bench).await,
+            Self::Variants => variants::run(bench).await,
         }
     }
 }

@@ -29,7 +29,7 @@ struct Options {
 async fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     if options.list {
-        for scenario in Scenario::of_a_run().chain([Scenario::Soak]) {
+        for scenario in Scenario::of_a_run().chain(Scenario::APART) {
             print(format_args!("{:12} {}", scenario.name(), scenario.about()));
         }
         return Ok(ExitCode::SUCCESS);

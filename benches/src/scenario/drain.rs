@@ -33,7 +33,7 @@ enum Who {
 
 const EVENTS: u64 = 2_000_000;
 /// Each takes a minute and a half, and two million events are a long turn.
-const MOST_ROUNDS: usize = 2;
+pub(super) const MOST_ROUNDS: usize = 2;
 const WIDE_EVENTS: u64 = 100_000;
 /// Bytes on disk an event: all tables, ledger and all.
 const BYTES: &str = "bytes/event";
@@ -53,9 +53,9 @@ pub(super) async fn narrow(bench: &mut Bench) -> anyhow::Result<()> {
     let topic = filled(bench, 12, events, Width::Narrow).await?;
     let (mut floor, mut plaudit, mut engine) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..bench.scale.rounds.min(MOST_ROUNDS) {
-        floor.push(drain(bench, &topic, Who::Floor, events).await?);
-        plaudit.push(drain(bench, &topic, Who::Plaudit(1), events).await?);
-        engine.push(drain(bench, &topic, Who::KafkaEngine, events).await?);
+        floor.push(drain(bench, &topic, Who::Floor, &[], events).await?);
+        plaudit.push(drain(bench, &topic, Who::Plaudit(1), &[], events).await?);
+        engine.push(drain(bench, &topic, Who::KafkaEngine, &[], events).await?);
     }
     let [floor, plaudit, engine] = [floor, plaudit, engine].map(|all| Numbers::median(&all));
     let rate = |numbers: &Numbers| numbers.events_per_second.unwrap_or(f64::NAN);
@@ -85,17 +85,17 @@ pub(super) async fn narrow(bench: &mut Bench) -> anyhow::Result<()> {
     report.line("drain", FLOOR, floor);
     report.line("drain", "plaudit", plaudit);
     report.line("drain", "ClickHouse's Kafka engine", engine);
-    let alone = drain(bench, &topic, Who::FloorAlone, events).await?;
+    let alone = drain(bench, &topic, Who::FloorAlone, &[], events).await?;
     bench.report.line("drain", "floor, no other orders", alone);
     for sinks in [2, 4] {
-        let numbers = drain(bench, &topic, Who::Plaudit(sinks), events).await?;
+        let numbers = drain(bench, &topic, Who::Plaudit(sinks), &[], events).await?;
         bench
             .report
             .line("drain", &format!("plaudit, {sinks} sinks"), numbers);
     }
     for partitions in [1, 4] {
         let topic = filled(bench, partitions, events, Width::Narrow).await?;
-        let numbers = drain(bench, &topic, Who::Plaudit(1), events).await?;
+        let numbers = drain(bench, &topic, Who::Plaudit(1), &[], events).await?;
         let subject = format!("plaudit, partitions: {partitions}");
         bench.report.line("drain", &subject, numbers);
     }
@@ -106,10 +106,32 @@ pub(super) async fn wide(bench: &mut Bench) -> anyhow::Result<()> {
     let events = bench.scale.events(WIDE_EVENTS);
     let topic = filled(bench, 12, events, Width::Wide).await?;
     for (subject, who) in [(FLOOR, Who::Floor), ("plaudit", Who::Plaudit(1))] {
-        let numbers = drain(bench, &topic, who, events).await?;
+        let numbers = drain(bench, &topic, who, &[], events).await?;
         bench.report.line("wide drain", subject, numbers);
     }
     Ok(())
+}
+
+/// A full topic, for a sink of other settings.
+pub(super) struct Topic {
+    space: Space,
+    events: u64,
+}
+
+impl Topic {
+    pub(super) async fn filled(bench: &Bench) -> anyhow::Result<Self> {
+        let events = bench.scale.events(EVENTS);
+        let space = filled(bench, 12, events, Width::Narrow).await?;
+        Ok(Self { space, events })
+    }
+
+    pub(super) async fn drained(
+        &self,
+        bench: &Bench,
+        settings: &[(&str, String)],
+    ) -> anyhow::Result<Numbers> {
+        drain(bench, &self.space, Who::Plaudit(1), settings, self.events).await
+    }
 }
 
 async fn filled(
@@ -127,7 +149,13 @@ async fn filled(
 }
 
 /// Drains `topic` with a group and a database that are gone afterwards.
-async fn drain(bench: &Bench, topic: &Space, who: Who, events: u64) -> anyhow::Result<Numbers> {
+async fn drain(
+    bench: &Bench,
+    topic: &Space,
+    who: Who,
+    settings: &[(&str, String)],
+    events: u64,
+) -> anyhow::Result<Numbers> {
     let stage = &bench.stage;
     let space = stage.beside(topic).await?;
     let database = &space.database;
@@ -142,7 +170,7 @@ async fn drain(bench: &Bench, topic: &Space, who: Who, events: u64) -> anyhow::R
     match who {
         Who::Plaudit(sinks) => {
             for _ in 0..sinks {
-                services.push(stage.launch("sink", &space, &[]).await?);
+                services.push(stage.launch("sink", &space, settings).await?);
             }
         }
         Who::Floor | Who::FloorAlone => services.push(stage.floor_sink(&space).await?),

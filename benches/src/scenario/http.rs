@@ -27,7 +27,7 @@ pub(super) struct Load {
 }
 
 const PLAUDIT: &str = "plaudit";
-const PARTITIONS: i32 = 12;
+pub(super) const PARTITIONS: i32 = 12;
 // Many short turns tell more than few long ones: what disturbs a machine lasts.
 const CLOSED_SECONDS: u32 = 3;
 const OPEN_SECONDS: u32 = 4;
