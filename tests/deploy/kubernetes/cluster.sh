@@ -83,7 +83,7 @@ state = "$run/containerd-state"
   sandbox_image = "localhost/pause:1"
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "$cache/debian/containernetworking-plugins/usr/lib/cni"
+    bin_dir = "$cache/packages/containernetworking-plugins/usr/lib/cni"
     conf_dir = "$run/cni"
 C
   cat > cni/10-bridge.conflist <<C
