@@ -139,6 +139,9 @@ impl GroupConsumer {
         rebalance: &mut dyn Rebalance,
     ) -> Option<Result<Message<'_>, ConsumeError>> {
         self.retry_start(rebalance);
+        if self.base.context().tracker().is_stranded() {
+            return Some(Err(ConsumeError::stranded()));
+        }
         match self.base.poll(timeout) {
             Some(Ok(message)) => return Some(Ok(Message::new(message))),
             Some(Err(error)) => return self.consume_error(&error).map(Err),

@@ -6,12 +6,14 @@
 //! them for each attempt to connect, and also while brokers are up.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::Statistics;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode};
+use rdkafka::statistics::Broker;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -50,12 +52,18 @@ pub(crate) struct Tracker {
     /// The client's kind, as a log field.
     client: &'static str,
     health: watch::Sender<Health>,
+    /// Statistics in a row that knew of no broker.
+    without_brokers: AtomicUsize,
     /// When a warning of a facility was last passed on.
     warned: Mutex<HashMap<String, Instant>>,
 }
 
 /// The facility of a connection that could not be made, or broke.
 const CONNECTION_FAILED: &str = "FAIL";
+
+/// Statistics in a row without a broker, half a second apart, before that is more than
+/// a moment between two lists of brokers.
+const STRANDED: usize = 4;
 
 /// librdkafka repeats itself: a warning a minute for each of its facilities will do.
 const WARN_AGAIN: Duration = Duration::from_secs(60);
@@ -65,6 +73,7 @@ impl Tracker {
         Self {
             client,
             health: watch::Sender::new(Health::default()),
+            without_brokers: AtomicUsize::new(0),
             warned: Mutex::default(),
         }
     }
@@ -97,6 +106,27 @@ impl Tracker {
             .values()
             .any(|broker| broker.source != "logical" && matches!(&*broker.state, "UP" | "UPDATE"));
         self.set_connected(connected);
+        let is_known = |broker: &Broker| matches!(&*broker.source, "configured" | "learned");
+        if statistics.brokers.values().any(is_known) {
+            self.without_brokers.store(0, Ordering::Relaxed);
+        } else {
+            self.without_brokers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the client has nobody left to ask and will never connect again.
+    ///
+    /// A broker that stood still for long answers with a list of brokers that has not even
+    /// itself, since the controller has given it up; librdkafka (2.10 to 2.12 at least) then
+    /// forgets every broker, the configured ones too, and begins anew only when a request
+    /// for metadata fails, which it has nobody to send to.
+    pub(crate) fn is_stranded(&self) -> bool {
+        self.without_brokers.load(Ordering::Relaxed) >= STRANDED
+    }
+
+    /// The client is made anew.
+    pub(crate) fn begin_anew(&self) {
+        self.without_brokers.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -179,8 +209,6 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::statistics::Broker;
-
     use super::*;
 
     fn statistics(brokers: &[(&str, &str)]) -> Statistics {
@@ -253,5 +281,26 @@ mod tests {
         let health = tracker.health();
         assert_eq!(health.fatal.as_deref(), Some("epoch"));
         assert!(health.connected && !health.is_ready());
+    }
+
+    #[test]
+    fn p5_a_client_without_any_broker_is_stranded_and_one_whose_brokers_are_down_is_not() {
+        let tracker = Tracker::new("test");
+        let (away, nobody) = (
+            [("learned", "DOWN")],
+            [("logical", "DOWN"), ("internal", "UP")],
+        );
+        for _ in 0..2 * STRANDED {
+            tracker.statistics(&statistics(&away));
+        }
+        assert!(!tracker.is_stranded());
+        for _ in 1..STRANDED {
+            tracker.statistics(&statistics(&nobody));
+        }
+        assert!(!tracker.is_stranded(), "not yet");
+        tracker.statistics(&statistics(&nobody));
+        assert!(tracker.is_stranded());
+        tracker.begin_anew();
+        assert!(!tracker.is_stranded());
     }
 }

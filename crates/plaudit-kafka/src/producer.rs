@@ -7,14 +7,15 @@
 //! Not here: retries after a refusal (the caller's client does that) and what a
 //! record holds.
 
-use std::sync::Arc;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rdkafka::Statistics;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
@@ -61,12 +62,23 @@ pub struct Unflushed {
 }
 
 struct Shared {
-    producer: Arc<BaseProducer<Context>>,
+    live: Arc<Live>,
     stop: Arc<AtomicBool>,
     poll: Option<JoinHandle<()>>,
 }
 
-struct Context {
+/// The producer that there is now, and what outlives it.
+struct Live {
+    producer: RwLock<Arc<BaseProducer<Context>>>,
+    context: Context,
+    config: ClientConfig,
+}
+
+/// Cheap to clone: what each producer of a [`ConfirmingProducer`] reports to.
+#[derive(Clone)]
+struct Context(Arc<Reports>);
+
+struct Reports {
     tracker: Tracker,
     /// Records without an end. librdkafka's own count includes its log lines.
     open: AtomicUsize,
@@ -121,24 +133,16 @@ impl ConfirmingProducer {
     }
 
     fn with_role(config: &KafkaConfig, role: Role) -> Result<Self, KafkaError> {
-        let context = Context {
-            tracker: Tracker::new("producer"),
-            open: AtomicUsize::new(0),
-            fullness: AtomicUsize::new(0),
-            failures: Default::default(),
-        };
-        let client = client_config(config, role)?;
-        let producer = BaseProducer::from_config_and_context(&client, context)
-            .map(Arc::new)
-            .map_err(KafkaError::client)?;
+        let live = Arc::new(Live::new(client_config(config, role)?)?);
         let stop = Arc::new(AtomicBool::new(false));
         let poll = std::thread::Builder::new()
             .name("kafka-producer".to_owned())
             .spawn({
-                let (producer, stop) = (Arc::clone(&producer), Arc::clone(&stop));
+                let (live, stop) = (Arc::clone(&live), Arc::clone(&stop));
                 move || {
                     while !stop.load(Ordering::Relaxed) {
-                        producer.poll(POLL);
+                        live.producer().poll(POLL);
+                        live.renew_if_stranded();
                     }
                 }
             });
@@ -147,7 +151,7 @@ impl ConfirmingProducer {
         })?;
         Ok(Self {
             shared: Arc::new(Shared {
-                producer,
+                live,
                 stop,
                 poll: Some(poll),
             }),
@@ -168,7 +172,8 @@ impl ConfirmingProducer {
         let records = records.into_iter();
         let expected = records.len();
         let confirmation = Confirmation::new(expected);
-        let context = self.shared.producer.context();
+        let producer = self.shared.live.producer();
+        let context = producer.context();
         // Before the first is sent: its end may come before this returns.
         context.open.fetch_add(expected, Ordering::Relaxed);
         let (mut seen, mut accepted, mut full) = (0, 0, false);
@@ -177,7 +182,7 @@ impl ConfirmingProducer {
             let sent = if full {
                 Err(Reason::QueueFull)
             } else {
-                self.send(topic, &record, &confirmation, index)
+                send(&producer, topic, &record, &confirmation, index)
             };
             match sent {
                 Ok(()) => accepted += 1,
@@ -195,36 +200,10 @@ impl ConfirmingProducer {
         Pending::new(confirmation, seen, accepted)
     }
 
-    fn send(
-        &self,
-        topic: &str,
-        record: &Record<'_>,
-        confirmation: &Arc<Confirmation>,
-        index: usize,
-    ) -> Result<(), Reason> {
-        let ticket = Box::new(Ticket {
-            confirmation: Arc::clone(confirmation),
-            index,
-        });
-        let native = BaseRecord::<[u8], [u8], _> {
-            topic,
-            partition: None,
-            payload: record.payload,
-            key: record.key,
-            timestamp: Some(record.timestamp_ms),
-            headers: native_headers(record.headers),
-            delivery_opaque: ticket,
-        };
-        self.shared.producer.send(native).map_err(|(error, _)| {
-            let code = error.rdkafka_error_code();
-            Reason::from_code(code.unwrap_or(RDKafkaErrorCode::InvalidArgument))
-        })
-    }
-
     /// Records accepted and without an end yet; bounded by `queue.buffering.max.messages`.
     #[must_use]
     pub fn queue_len(&self) -> usize {
-        self.shared.producer.context().open.load(Ordering::Relaxed)
+        self.shared.live.context.open.load(Ordering::Relaxed)
     }
 
     /// How full the queue was half a second ago at most, from 0 to 1, in records
@@ -232,14 +211,14 @@ impl ConfirmingProducer {
     /// whichever is nearer to its bound.
     #[must_use]
     pub fn fullness(&self) -> f64 {
-        let thousandths = &self.shared.producer.context().fullness;
+        let thousandths = &self.shared.live.context.fullness;
         let thousandths = u32::try_from(thousandths.load(Ordering::Relaxed));
         f64::from(thousandths.unwrap_or(FULL)) / f64::from(FULL)
     }
 
     /// Records that were refused or failed since the start, by closed code.
     pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = &self.shared.producer.context().failures;
+        let counts = &self.shared.live.context.failures;
         Reason::CODES
             .into_iter()
             .zip(counts)
@@ -249,7 +228,7 @@ impl ConfirmingProducer {
     /// What the producer knew about the cluster half a second ago at most.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.shared.producer.context().tracker.health()
+        self.shared.live.context.tracker.health()
     }
 
     /// Ends with the reason when this producer has failed for good. It has to be made
@@ -270,7 +249,7 @@ impl ConfirmingProducer {
     /// Follows [`health`](Self::health); a fatal producer never recovers.
     #[must_use]
     pub fn watch_health(&self) -> watch::Receiver<Health> {
-        self.shared.producer.context().tracker.watch()
+        self.shared.live.context.tracker.watch()
     }
 
     /// Waits until every accepted record has its end. For shutdown, when nothing
@@ -298,6 +277,32 @@ impl std::fmt::Debug for ConfirmingProducer {
     }
 }
 
+fn send(
+    producer: &BaseProducer<Context>,
+    topic: &str,
+    record: &Record<'_>,
+    confirmation: &Arc<Confirmation>,
+    index: usize,
+) -> Result<(), Reason> {
+    let ticket = Box::new(Ticket {
+        confirmation: Arc::clone(confirmation),
+        index,
+    });
+    let native = BaseRecord::<[u8], [u8], _> {
+        topic,
+        partition: None,
+        payload: record.payload,
+        key: record.key,
+        timestamp: Some(record.timestamp_ms),
+        headers: native_headers(record.headers),
+        delivery_opaque: ticket,
+    };
+    producer.send(native).map_err(|(error, _)| {
+        let code = error.rdkafka_error_code();
+        Reason::from_code(code.unwrap_or(RDKafkaErrorCode::InvalidArgument))
+    })
+}
+
 fn native_headers(headers: &[(&str, &[u8])]) -> Option<OwnedHeaders> {
     if headers.is_empty() {
         return None;
@@ -309,6 +314,54 @@ fn native_headers(headers: &[(&str, &[u8])]) -> Option<OwnedHeaders> {
             value: Some(*value),
         })
     }))
+}
+
+// === impl Live ===
+
+impl Live {
+    fn new(config: ClientConfig) -> Result<Self, KafkaError> {
+        let context = Context(Arc::new(Reports {
+            tracker: Tracker::new("producer"),
+            open: AtomicUsize::new(0),
+            fullness: AtomicUsize::new(0),
+            failures: Default::default(),
+        }));
+        let producer = BaseProducer::from_config_and_context(&config, context.clone());
+        let producer = producer.map(Arc::new).map_err(KafkaError::client)?;
+        Ok(Self {
+            producer: RwLock::new(producer),
+            context,
+            config,
+        })
+    }
+
+    fn producer(&self) -> Arc<BaseProducer<Context>> {
+        let producer = self.producer.read();
+        Arc::clone(&producer.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A client that has nobody left to ask is given up, and what it has not sent with it.
+    fn renew_if_stranded(&self) {
+        if !self.context.tracker.is_stranded() {
+            return;
+        }
+        self.context.tracker.begin_anew();
+        let renewed = BaseProducer::from_config_and_context(&self.config, self.context.clone());
+        match renewed {
+            Ok(renewed) => {
+                let mut producer = self
+                    .producer
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let stranded = std::mem::replace(&mut *producer, Arc::new(renewed));
+                // Not under the lock: its end settles what it had.
+                drop(producer);
+                drop(stranded);
+                tracing::warn!("kafka's client had no broker left to ask: made anew");
+            }
+            Err(error) => tracing::error!(%error, "kafka's client cannot be made anew"),
+        }
+    }
 }
 
 // === impl Shared ===
@@ -326,6 +379,14 @@ impl Drop for Shared {
 }
 
 // === impl Context ===
+
+impl Deref for Context {
+    type Target = Reports;
+
+    fn deref(&self) -> &Reports {
+        &self.0
+    }
+}
 
 impl Context {
     fn count(&self, reason: Reason) {
@@ -425,11 +486,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn p5_a_stranded_client_is_made_anew_and_what_it_had_has_its_end() {
+        let producer = without_broker(&[]);
+        let first = producer.send_all("events", records(2));
+        let live = &producer.shared.live;
+        let stranded = Arc::downgrade(&live.producer());
+        while std::ptr::eq(Arc::as_ptr(&live.producer()), stranded.as_ptr()) {
+            if !live.context.tracker.is_stranded() {
+                live.context.tracker.statistics(&Statistics::default());
+            }
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(
+            first.wait(HOUR).await,
+            [Delivery::Failed(Reason::Closed); 2]
+        );
+        let second = producer.send_all("events", records(1));
+        assert_eq!((second.accepted(), producer.queue_len()), (1, 1));
+    }
+
+    #[tokio::test]
     async fn a_queue_is_as_full_as_its_nearest_bound() {
         let records = ("queue.buffering.max.messages", "4");
         let bytes = ("queue.buffering.max.kbytes", "1");
         for (full, bound) in [(0.5, records), (0.6, bytes)] {
-            let producer = without_broker(&[bound, ("statistics.interval.ms", "10")]);
+            let producer = without_broker(&[bound]);
             let payload = [0; 300];
             let record = Record {
                 payload: Some(&payload),

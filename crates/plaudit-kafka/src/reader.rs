@@ -63,6 +63,9 @@ impl TopicReader {
     /// # Errors
     /// See [`ConsumeError`]; of an offset out of range the partition is not known.
     pub fn poll(&self, timeout: Duration) -> Option<Result<Read<'_>, ConsumeError>> {
+        if self.base.context().tracker().is_stranded() {
+            return Some(Err(ConsumeError::stranded()));
+        }
         Some(match self.base.poll(timeout)? {
             Ok(message) => Ok(Read::Record(Message::new(message))),
             Err(Native::PartitionEOF(partition)) => Ok(Read::End { partition }),

@@ -42,6 +42,13 @@ pub enum ConsumeError {
 }
 
 impl ConsumeError {
+    /// Of a client that has no broker left to ask.
+    pub(crate) fn stranded() -> Self {
+        Self::Fatal {
+            reason: "the client has no broker left to ask".to_owned(),
+        }
+    }
+
     /// Whether this consumer has to be closed and a new one made.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
