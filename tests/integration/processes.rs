@@ -73,7 +73,6 @@ fn p2_every_service_counts_what_it_does_under_its_public_names() -> Result<()> {
             "plaudit_intake_requests_total",
             "plaudit_intake_events_total",
             "plaudit_intake_producer_queue_records",
-            "plaudit_intake_producer_queue_ratio",
             "plaudit_ready",
         ];
         has(&intake.observe, &intake_names).await?;
