@@ -61,8 +61,8 @@ pub(crate) struct Tracker {
 /// The facility of a connection that could not be made, or broke.
 const CONNECTION_FAILED: &str = "FAIL";
 
-/// Statistics in a row without a broker, half a second apart, before that is more than
-/// a moment between two lists of brokers.
+/// Statistics in a row without a broker, half a second apart, before librdkafka can be
+/// taken not to find its way back by itself (`metadata.recovery.rebootstrap.trigger.ms`).
 const STRANDED: usize = 4;
 
 /// librdkafka repeats itself: a warning a minute for each of its facilities will do.
@@ -118,8 +118,8 @@ impl Tracker {
     ///
     /// A broker that stood still for long answers with a list of brokers that has not even
     /// itself, since the controller has given it up; librdkafka (2.10 to 2.12 at least) then
-    /// forgets every broker, the configured ones too, and begins anew only when a request
-    /// for metadata fails, which it has nobody to send to.
+    /// forgets every broker, the configured ones too, and begins anew only some time after a
+    /// request for metadata, which it may have had nobody to send to.
     pub(crate) fn is_stranded(&self) -> bool {
         self.without_brokers.load(Ordering::Relaxed) >= STRANDED
     }

@@ -194,6 +194,9 @@ const COMMON: &[(&str, &str)] = &[
     // A broker that is back is used within about a second.
     ("reconnect.backoff.ms", "50"),
     ("reconnect.backoff.max.ms", "1000"),
+    // A lone broker that stood still answers for a moment with an empty list of brokers, and
+    // librdkafka forgets them all. The default begins anew after five minutes.
+    ("metadata.recovery.rebootstrap.trigger.ms", "2000"),
     ("socket.keepalive.enable", "true"),
     // The OpenSSL that is built in looks where no distribution has certificates.
     ("ssl.ca.location", "probe"),

@@ -115,6 +115,12 @@ const SELECT: &str = "SELECT project, id, topic, partition, offset, CAST(kind, '
     toUnixTimestamp64Micro(c.received_at) AS received_at, ";
 const FROM: &str = ", gave_up FROM {db}.changes AS c FINAL";
 
+/// The same with its record.
+const SELECT_AT: &str = "SELECT project, id, topic, partition, offset, CAST(kind, 'Int8') AS kind,
+    toUnixTimestamp64Micro(version_time) AS version_time,
+    toUnixTimestamp64Micro(received_at) AS received_at, record, gave_up
+    FROM {db}.changes FINAL";
+
 /// What the changes of several ids may take, in bytes: those of one id take what they take.
 const MOST_BYTES: usize = 32 << 20;
 
@@ -199,10 +205,7 @@ impl Store {
     ) -> Result<Vec<Change>, StoreError> {
         let mut changes = Vec::new();
         for ranges in ranges.chunks(RANGES_A_QUERY) {
-            let sql = format!(
-                "{SELECT} record {FROM} WHERE topic = ? AND {}",
-                in_ranges(ranges)
-            );
+            let sql = format!("{SELECT_AT} WHERE topic = ? AND {}", in_ranges(ranges));
             let rows: Vec<RawChange> = self
                 .within(self.query(&sql).bind(topic).fetch_all())
                 .await?;
