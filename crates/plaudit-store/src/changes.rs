@@ -109,17 +109,15 @@ pub fn encode_change(out: &mut Vec<u8>, change: &Change) {
     });
 }
 
-/// All columns but `record`, and where they are from.
-const SELECT: &str = "SELECT project, id, topic, partition, offset, CAST(kind, 'Int8') AS kind,
-    toUnixTimestamp64Micro(c.version_time) AS version_time,
-    toUnixTimestamp64Micro(c.received_at) AS received_at, ";
-const FROM: &str = ", gave_up FROM {db}.changes AS c FINAL";
-
-/// The same with its record.
-const SELECT_AT: &str = "SELECT project, id, topic, partition, offset, CAST(kind, 'Int8') AS kind,
-    toUnixTimestamp64Micro(version_time) AS version_time,
-    toUnixTimestamp64Micro(received_at) AS received_at, record, gave_up
-    FROM {db}.changes FINAL";
+/// Whole changes, but that `record` is what this expression says.
+fn select(record: &str) -> String {
+    format!(
+        "SELECT project, id, topic, partition, offset, CAST(kind, 'Int8') AS kind,
+        toUnixTimestamp64Micro(version_time) AS version_time,
+        toUnixTimestamp64Micro(received_at) AS received_at, {record} AS record, gave_up
+        FROM {{db}}.changes FINAL"
+    )
+}
 
 /// What the changes of several ids may take, in bytes: those of one id take what they take.
 const MOST_BYTES: usize = 32 << 20;
@@ -172,8 +170,8 @@ impl Store {
         ids: &[(String, Uuid)],
     ) -> Result<Option<Vec<Change>>, StoreError> {
         let sql = format!(
-            "{SELECT} if(gave_up = 0, c.record, '') AS record {FROM}
-            WHERE (project, id) IN ({}) ORDER BY c.version_time, partition, offset",
+            "{} WHERE (project, id) IN ({}) ORDER BY version_time, partition, offset",
+            select("if(gave_up = 0, record, '')"),
             id_list(ids)
         );
         let mut query = self.query(&sql);
@@ -203,9 +201,9 @@ impl Store {
         topic: &str,
         ranges: &[(i32, i64, i64)],
     ) -> Result<Vec<Change>, StoreError> {
-        let mut changes = Vec::new();
+        let (select, mut changes) = (select("record"), Vec::new());
         for ranges in ranges.chunks(RANGES_A_QUERY) {
-            let sql = format!("{SELECT_AT} WHERE topic = ? AND {}", in_ranges(ranges));
+            let sql = format!("{select} WHERE topic = ? AND {}", in_ranges(ranges));
             let rows: Vec<RawChange> = self
                 .within(self.query(&sql).bind(topic).fetch_all())
                 .await?;

@@ -42,7 +42,7 @@ struct Between {
 const READ_BACK: &[&str] = &["SELECT DISTINCT partition, offset, id FROM {db}.feedback"];
 const ROWS: &[&str] = &["INSERT INTO {db}.feedback "];
 const CHANGES: &[&str] = &["INSERT INTO {db}.changes "];
-const READ_CHANGES: &[&str] = &["FROM {db}.changes AS c FINAL", "(project, id) IN"];
+const READ_CHANGES: &[&str] = &["FROM {db}.changes FINAL", "(project, id) IN"];
 const LEDGER: &[&str] = &["INSERT INTO {db}.ledger "];
 
 const PLACES: &[Between] = &[
