@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use support::wait_until;
 
 use super::{Case, case};
+use crate::load::TRACES;
 use crate::scene::{Options, Row, Scene, Stage};
 use crate::tap::{Point, Tap};
 
@@ -73,6 +74,7 @@ async fn zombie(stage: &mut Stage) -> Result<Row> {
     scene.sink(zombie)?.ready().await?;
     scene.begin()?;
     let rows = format!("INSERT INTO {}.feedback ", scene.database.name());
+    let oracle = scene.oracle()?;
     let rounds = scene.form.pick(1, 3);
     for round in 0..rounds {
         let caught = tap.trap(Point::Before, &[&rows]).caught().await;
@@ -81,11 +83,11 @@ async fn zombie(stage: &mut Stage) -> Result<Row> {
         // Only the other sink can do it, and only with the zombie's partitions.
         let ends = scene.ends().await?;
         scene.caught_up(&ends, support::DEADLINE).await?;
-        let before = copies(&scene).await?;
+        let before = oracle.copies(TRACES).await?;
         scene.sink(zombie)?.thaw()?;
         caught.pass();
         wait_until("the zombie's rows to be there twice", async || {
-            Ok(copies(&scene).await? > before)
+            Ok(oracle.copies(TRACES).await? > before)
         })
         .await?;
     }
@@ -94,12 +96,6 @@ async fn zombie(stage: &mut Stage) -> Result<Row> {
     let row = scene.judge().await?;
     ensure!(row.line.count.copies > 0, "nothing was inserted twice");
     Ok(row)
-}
-
-/// Rows beyond the first of a version.
-async fn copies(scene: &Scene<'_>) -> Result<i64> {
-    let sql = "SELECT count() - uniqExact(project, trace_id, id, version) FROM {db}.feedback";
-    scene.database.number(sql).await
 }
 
 async fn intake(stage: &mut Stage) -> Result<Row> {

@@ -191,7 +191,7 @@ impl Scene<'_> {
         Some(sent)
     }
 
-    fn oracle(&self) -> Result<Oracle> {
+    pub(crate) fn oracle(&self) -> Result<Oracle> {
         Oracle::new(&ClickhouseConfig {
             url: self.site.clickhouse_url(),
             database: self.database.name().to_owned(),

@@ -100,7 +100,7 @@ impl Oracle {
             visible: seen,
             unacknowledged: visible.len() as u64 - seen,
             seen_twice,
-            copies: self.copies(sent).await?,
+            copies: self.copies(&sent.traces).await?,
             ..Count::default()
         };
         drop(visible);
@@ -145,11 +145,15 @@ impl Oracle {
         Ok((ids, repeated))
     }
 
-    async fn copies(&self, sent: &Sent) -> anyhow::Result<u64> {
+    /// Rows beyond the first of a version, on the traces that begin so.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer.
+    pub async fn copies(&self, traces: &str) -> anyhow::Result<u64> {
         let sql = format!(
             "SELECT count() - uniqExact(project, trace_id, id, version) FROM feedback \
              WHERE startsWith(trace_id, '{}')",
-            quoted(&sent.traces)
+            quoted(traces)
         );
         let answer = self.clickhouse.query(&sql).await?;
         answer.trim().parse().context("read a number")
