@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 use crate::config::{Config, Sources};
 use crate::console::{print, say};
-use crate::load::{self, Dialect, Events, Extent, Plan, Random};
+use crate::load::{self, Acked, Dialect, Events, Extent, Lines, Plan, Random};
 use crate::topic::ASK;
 use crate::up::Found;
 use crate::verify::{self, VerifyOptions};
@@ -175,11 +175,16 @@ async fn drill(
 
 /// Receipts as a file of acknowledged ids: each with an id that nothing else has.
 fn write_acked(file: &Path, receipts: &[Receipt]) -> anyhow::Result<()> {
-    let lines = receipts
-        .iter()
-        .map(|receipt| format!("{} {receipt}\n", Uuid::new_v4()));
-    let lines: String = lines.collect();
-    std::fs::write(file, lines).with_context(|| format!("write {}", file.display()))
+    let mut lines = Lines::default();
+    for receipt in receipts {
+        lines.push(Uuid::new_v4(), &receipt.to_string());
+    }
+    let mut write = || {
+        let acked = Acked::create(file)?;
+        acked.append(&mut lines)?;
+        acked.flush()
+    };
+    write().with_context(|| format!("write {}", file.display()))
 }
 
 fn plan(options: &DrillOptions, seed: u64, acked: PathBuf) -> Plan {

@@ -29,6 +29,7 @@ pub use options::LoadOptions;
 pub use pace::Extent;
 pub use report::{Answered, Latency, Report, Sample, Tally};
 
+pub(crate) use acked::{Acked, Lines};
 pub(crate) use encode::{trace_id, trace_prefix};
 pub(crate) use options::{builder, run as new_run};
 pub(crate) use random::Random;
