@@ -7,26 +7,25 @@
 //! Not here: retries after a refusal (the caller's client does that) and what a
 //! record holds.
 
-use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rdkafka::Statistics;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::KafkaConfig;
-use crate::confirmation::{Confirmation, Delivery, Pending, Reason, given_up};
+use crate::confirmation::{Confirmation, Delivery, Pending, Reason};
 use crate::error::KafkaError;
-use crate::health::{Health, Tracker};
+use crate::health::Health;
 use crate::settings::{Role, client_config};
+use live::{Context, FULL, Live, Ticket};
+
+mod live;
 
 /// A record to be written. librdkafka copies it while it is sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,37 +66,8 @@ struct Shared {
     poll: Option<JoinHandle<()>>,
 }
 
-/// The producer that there is now, and what outlives it.
-struct Live {
-    producer: RwLock<Arc<BaseProducer<Context>>>,
-    context: Context,
-    config: ClientConfig,
-}
-
-/// Cheap to clone: what each producer of a [`ConfirmingProducer`] reports to.
-#[derive(Clone)]
-struct Context(Arc<Reports>);
-
-struct Reports {
-    tracker: Tracker,
-    /// Records without an end. librdkafka's own count includes its log lines.
-    open: AtomicUsize,
-    /// How full the queue is, in thousandths of the bound that is nearest.
-    fullness: AtomicUsize,
-    failures: [AtomicU64; Reason::CODES.len()],
-}
-
-/// What librdkafka carries for us with each record.
-struct Ticket {
-    confirmation: Arc<Confirmation>,
-    index: usize,
-}
-
 /// How often the poll thread looks whether it is to stop.
 const POLL: Duration = Duration::from_millis(100);
-
-/// A full queue, in thousandths.
-const FULL: u32 = 1000;
 
 /// How often a flush looks whether the queue is empty.
 const FLUSH_LOOK: Duration = Duration::from_millis(5);
@@ -316,54 +286,6 @@ fn native_headers(headers: &[(&str, &[u8])]) -> Option<OwnedHeaders> {
     }))
 }
 
-// === impl Live ===
-
-impl Live {
-    fn new(config: ClientConfig) -> Result<Self, KafkaError> {
-        let context = Context(Arc::new(Reports {
-            tracker: Tracker::new("producer"),
-            open: AtomicUsize::new(0),
-            fullness: AtomicUsize::new(0),
-            failures: Default::default(),
-        }));
-        let producer = BaseProducer::from_config_and_context(&config, context.clone());
-        let producer = producer.map(Arc::new).map_err(KafkaError::client)?;
-        Ok(Self {
-            producer: RwLock::new(producer),
-            context,
-            config,
-        })
-    }
-
-    fn producer(&self) -> Arc<BaseProducer<Context>> {
-        let producer = self.producer.read();
-        Arc::clone(&producer.unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// A client that has nobody left to ask is given up, and what it has not sent with it.
-    fn renew_if_stranded(&self) {
-        if !self.context.tracker.is_stranded() {
-            return;
-        }
-        self.context.tracker.begin_anew();
-        let renewed = BaseProducer::from_config_and_context(&self.config, self.context.clone());
-        match renewed {
-            Ok(renewed) => {
-                let mut producer = self
-                    .producer
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner);
-                let stranded = std::mem::replace(&mut *producer, Arc::new(renewed));
-                // Not under the lock: its end settles what it had.
-                drop(producer);
-                drop(stranded);
-                tracing::warn!("kafka's client had no broker left to ask: made anew");
-            }
-            Err(error) => tracing::error!(%error, "kafka's client cannot be made anew"),
-        }
-    }
-}
-
 // === impl Shared ===
 
 impl Drop for Shared {
@@ -378,71 +300,10 @@ impl Drop for Shared {
     }
 }
 
-// === impl Context ===
-
-impl Deref for Context {
-    type Target = Reports;
-
-    fn deref(&self) -> &Reports {
-        &self.0
-    }
-}
-
-impl Context {
-    fn count(&self, reason: Reason) {
-        if let Some(count) = self.failures.get(reason.index()) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.tracker.log(level, facility, message);
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        let part = |of: u64, bound: u64| of.saturating_mul(FULL.into()) / bound.max(1);
-        let records = part(statistics.msg_cnt, statistics.msg_max);
-        let bytes = part(statistics.msg_size, statistics.msg_size_max);
-        let fullness = usize::try_from(records.max(bytes)).unwrap_or(usize::MAX);
-        self.fullness.store(fullness, Ordering::Relaxed);
-        self.tracker.statistics(&statistics);
-    }
-
-    fn error(&self, error: Native, reason: &str) {
-        self.tracker.error(&error, reason);
-    }
-}
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = Box<Ticket>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
-        let delivery = match result {
-            // A broker that knows the batch from before does not always say where it is.
-            Ok(message) if message.offset() < 0 => {
-                given_up(RDKafkaErrorCode::DuplicateSequenceNumber)
-            }
-            Ok(message) => Delivery::Confirmed {
-                partition: message.partition(),
-                offset: message.offset(),
-            },
-            Err((error, _)) => {
-                let code = error.rdkafka_error_code();
-                given_up(code.unwrap_or(RDKafkaErrorCode::Unknown))
-            }
-        };
-        if let Delivery::Refused(reason) | Delivery::Failed(reason) = delivery {
-            self.count(reason);
-        }
-        ticket.confirmation.settle(ticket.index, delivery);
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use rdkafka::Statistics;
+
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
