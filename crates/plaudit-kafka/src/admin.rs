@@ -1,49 +1,38 @@
-//! Topics: made where they are missing, and what their logs hold.
-//!
-//! Existing topics are never changed: a partition count is part of where a trace's
-//! records are (P4), and the rest may have been chosen by an operator.
+//! What is asked about topics and groups, and topics made where they are missing.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rdkafka::Offset;
-use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{IsError, KafkaError as Native, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
-use tokio::time::Instant;
 
-use crate::config::{KafkaConfig, TopicSpec};
+use crate::config::KafkaConfig;
 use crate::consumer::{committed_offsets, with_offsets};
 use crate::error::KafkaError;
 use crate::health::Tracker;
 use crate::reader;
 use crate::settings::{Role, client_config};
 
+mod create;
+
+pub use create::TopicReport;
+
 /// Asks about topics and creates them.
+///
+/// A request that nobody answers ends the client that it was made with, as it may have
+/// lost its brokers for ever ([`Tracker::is_stranded`]); the next request has a new one.
 #[derive(Clone)]
 pub struct Admin {
-    client: Arc<AdminClient<Context>>,
+    client: Arc<RwLock<Client>>,
     config: KafkaConfig,
 }
 
-/// A topic that is there now.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct TopicReport {
-    /// Its name.
-    pub name: String,
-    /// Whether it was made just now.
-    pub created: bool,
-    /// Its partitions.
-    pub partitions: i32,
-    /// The partitions that the configuration asks for; another count is accepted,
-    /// and worth a warning.
-    pub configured_partitions: i32,
-}
+type Client = Arc<AdminClient<Context>>;
 
 /// What a partition's log holds: the offsets from `low` up to, without, `high`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,50 +49,31 @@ struct Context {
     tracker: Tracker,
 }
 
-/// Between two looks at whether a new topic has its leaders.
-const LEADER_LOOK: Duration = Duration::from_millis(50);
-
 impl Admin {
     /// Makes the client; connects in the background.
     ///
     /// # Errors
     /// When a setting is refused. A broker that is away is no error yet.
     pub fn new(config: &KafkaConfig) -> Result<Self, KafkaError> {
-        let context = Context {
-            tracker: Tracker::new("admin"),
-        };
-        let client =
-            AdminClient::from_config_and_context(&client_config(config, Role::Admin)?, context)
-                .map_err(KafkaError::client)?;
         Ok(Self {
-            client: Arc::new(client),
+            client: Arc::new(RwLock::new(connect(config)?)),
             config: config.clone(),
         })
     }
 
-    /// Creates the topics that are missing and waits until all can be written to.
-    ///
-    /// In order: events, dead letters, declared metrics. Can be repeated, and run
-    /// by several processes at once.
-    ///
-    /// # Errors
-    /// When the cluster does not answer or refuses within `deadline`; what was
-    /// created by then stays.
-    pub async fn ensure_topics(&self, deadline: Duration) -> Result<Vec<TopicReport>, KafkaError> {
-        let end = Instant::now() + deadline;
-        let specs = self.config.topics();
-        let results = self.create(&specs, deadline).await?;
-        let mut reports = Vec::with_capacity(specs.len());
-        for (spec, result) in specs.iter().zip(results) {
-            let partitions = self.ready_partitions(spec, result, end).await?;
-            reports.push(TopicReport {
-                name: spec.name.clone(),
-                created: result == RDKafkaErrorCode::NoError,
-                partitions,
-                configured_partitions: spec.partitions,
-            });
-        }
-        Ok(reports)
+    fn client(&self) -> Client {
+        let client = self.client.read();
+        Arc::clone(&client.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn renew(&self) -> Result<(), KafkaError> {
+        let renewed = connect(&self.config)?;
+        let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
+        let given_up = std::mem::replace(&mut *client, renewed);
+        // Not under the lock: its end takes its time.
+        drop(client);
+        drop(given_up);
+        Ok(())
     }
 
     /// The partitions of a topic.
@@ -131,7 +101,7 @@ impl Admin {
     ) -> Result<Vec<Watermarks>, KafkaError> {
         const REQUEST: &str = "ask for a topic's offsets";
         let partitions = self.topic_partitions(topic, timeout).await?;
-        let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
+        let (client, topic) = (self.client(), topic.to_owned());
         blocking(REQUEST, move || {
             let ask = |partition| {
                 let (low, high) = client
@@ -165,7 +135,7 @@ impl Admin {
         let options = AdminOptions::new()
             .request_timeout(Some(timeout))
             .operation_timeout(Some(timeout));
-        let answer = self.client.delete_records(&list, &options).await;
+        let answer = self.client().delete_records(&list, &options).await;
         for element in answer.map_err(refused)?.elements() {
             element.error().map_err(refused)?;
         }
@@ -181,7 +151,7 @@ impl Admin {
         let options = AdminOptions::new()
             .request_timeout(Some(timeout))
             .operation_timeout(Some(timeout));
-        let answer = self.client.delete_topics(&[topic], &options).await;
+        let answer = self.client().delete_topics(&[topic], &options).await;
         let results = answer.map_err(|error| KafkaError::request(REQUEST, &error))?;
         for result in results {
             result.map_err(|(_, code)| KafkaError::request_code(REQUEST, code))?;
@@ -207,7 +177,7 @@ impl Admin {
                 altered.set(key, value)
             });
         let options = AdminOptions::new().request_timeout(Some(timeout));
-        let answer = self.client.alter_configs(&[altered], &options).await;
+        let answer = self.client().alter_configs(&[altered], &options).await;
         let answer = answer.map_err(|error| KafkaError::request(REQUEST, &error))?;
         answer.into_iter().try_for_each(|result| {
             result
@@ -286,7 +256,7 @@ impl Admin {
                 reason: "not with `group.protocol` = `consumer`".to_owned(),
             });
         }
-        let (client, group) = (Arc::clone(&self.client), self.config.group.clone());
+        let (client, group) = (self.client(), self.config.group.clone());
         blocking(REQUEST, move || {
             let groups = client
                 .inner()
@@ -298,68 +268,6 @@ impl Admin {
         .await
     }
 
-    /// Asks for all topics to be created; the codes are in their order.
-    async fn create(
-        &self,
-        specs: &[TopicSpec],
-        timeout: Duration,
-    ) -> Result<Vec<RDKafkaErrorCode>, KafkaError> {
-        const REQUEST: &str = "create the topics";
-        let topics: Vec<_> = specs.iter().map(new_topic).collect();
-        let options = AdminOptions::new()
-            .request_timeout(Some(timeout))
-            .operation_timeout(Some(timeout));
-        let results = self.client.create_topics(&topics, &options).await;
-        let results = match results {
-            Ok(results) => results,
-            Err(Native::AdminOp(code)) => {
-                let error = KafkaError::request_code(REQUEST, code);
-                return Err(self.explained(error).await);
-            }
-            Err(other) => return Err(KafkaError::request(REQUEST, &other)),
-        };
-        let code = |result: Result<String, (String, RDKafkaErrorCode)>| {
-            result.map_or_else(|(_, code)| code, |_| RDKafkaErrorCode::NoError)
-        };
-        Ok(results.into_iter().map(code).collect())
-    }
-
-    /// Waits until each partition of the topic has a leader, and counts them.
-    ///
-    /// A creation that failed is no error if the topic is there: an operator may
-    /// have made it, and allow no others.
-    async fn ready_partitions(
-        &self,
-        spec: &TopicSpec,
-        created: RDKafkaErrorCode,
-        end: Instant,
-    ) -> Result<i32, KafkaError> {
-        let expected = matches!(
-            created,
-            RDKafkaErrorCode::NoError | RDKafkaErrorCode::TopicAlreadyExists
-        );
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match self.describe(&spec.name, left.max(LEADER_LOOK)).await {
-                Ok(found) if found.iter().all(|(_, has_leader)| *has_leader) => {
-                    return Ok(i32::try_from(found.len()).unwrap_or(i32::MAX));
-                }
-                Err(KafkaError::NoTopic { .. } | KafkaError::Refused { .. }) if !expected => {
-                    return Err(not_created(spec, created));
-                }
-                // The brokers have not all heard of it yet.
-                Ok(_) | Err(KafkaError::NoTopic { .. }) if !left.is_zero() => {
-                    tokio::time::sleep(LEADER_LOOK).await;
-                }
-                Ok(_) => {
-                    let request = "wait for a leader of each partition";
-                    return Err(KafkaError::Unreachable { request });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     /// Each partition of a topic, and whether it has a leader.
     async fn describe(
         &self,
@@ -367,7 +275,7 @@ impl Admin {
         timeout: Duration,
     ) -> Result<Vec<(i32, bool)>, KafkaError> {
         const REQUEST: &str = "ask for a topic's partitions";
-        let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
+        let (client, topic) = (self.client(), topic.to_owned());
         let found = blocking(REQUEST, move || {
             let metadata = client
                 .inner()
@@ -397,13 +305,17 @@ impl Admin {
     }
 
     /// Says why nobody answered, where another attempt to connect tells: librdkafka says
-    /// it to who polls a client, and nobody polls this one.
+    /// it to who polls a client, and nobody polls this one. Nobody can be told either that
+    /// it has no broker left to ask, so another takes its place.
     async fn explained(&self, error: KafkaError) -> KafkaError {
         let KafkaError::Unreachable { request } = error else {
             return error;
         };
-        let config = self.config.clone();
-        let tried = blocking(request, move || reader::failure_to_connect(&config));
+        let admin = self.clone();
+        let tried = blocking(request, move || {
+            admin.renew()?;
+            reader::failure_to_connect(&admin.config)
+        });
         match tried.await {
             Ok(Some(reason)) => KafkaError::NotConnected { request, reason },
             Ok(None) | Err(_) => error,
@@ -427,12 +339,13 @@ impl ClientContext for Context {
     }
 }
 
-fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
-    let replication = TopicReplication::Fixed(spec.replication);
-    let topic = NewTopic::new(&spec.name, spec.partitions, replication);
-    spec.settings
-        .iter()
-        .fold(topic, |topic, (key, value)| topic.set(key, value))
+fn connect(config: &KafkaConfig) -> Result<Client, KafkaError> {
+    let context = Context {
+        tracker: Tracker::new("admin"),
+    };
+    let config = client_config(config, Role::Admin)?;
+    let client = AdminClient::from_config_and_context(&config, context);
+    client.map(Arc::new).map_err(KafkaError::client)
 }
 
 fn described(topic: &MetadataTopic) -> Result<Vec<(i32, bool)>, RDKafkaErrorCode> {
@@ -441,24 +354,6 @@ fn described(topic: &MetadataTopic) -> Result<Vec<(i32, bool)>, RDKafkaErrorCode
     }
     let partitions = topic.partitions().iter();
     Ok(partitions.map(|p| (p.id(), p.leader() >= 0)).collect())
-}
-
-fn not_created(spec: &TopicSpec, code: RDKafkaErrorCode) -> KafkaError {
-    let reason = match code {
-        RDKafkaErrorCode::InvalidReplicationFactor => format!(
-            "`kafka.replication` = {} is more than the cluster has brokers",
-            spec.replication
-        ),
-        RDKafkaErrorCode::TopicAuthorizationFailed
-        | RDKafkaErrorCode::ClusterAuthorizationFailed => {
-            "the cluster does not allow it; have it created by an operator".to_owned()
-        }
-        code => code.to_string(),
-    };
-    KafkaError::CreateTopic {
-        topic: spec.name.clone(),
-        reason,
-    }
 }
 
 /// Asks librdkafka something that blocks for an answer from the network.

@@ -59,17 +59,32 @@ impl Steps {
     }
 
     /// Ends patches at these places as given up, for lack of feedback unless they
-    /// are marked with another reason.
+    /// are marked with another reason. Those that have ended so already are left out: of
+    /// a batch and a round that come to the same patch, the second has nothing to do.
     pub(crate) async fn end_given_up(&self, places: &BTreeSet<(i32, i64)>) -> Result<(), Stop> {
         let places: Vec<_> = places.iter().copied().collect();
         for places in places.chunks(RECORDS_AT_A_TIME) {
-            self.end_marked(places).await?;
+            let _one_at_a_time = self.pending.giving_up.lock().await;
+            let ranges = ranges_at(places);
+            let ledger = self
+                .insist("read the ledger", || {
+                    self.store.ledger_overlapping(&self.topic, &ranges)
+                })
+                .await?;
+            let (ended, open): (Vec<_>, Vec<_>) = places
+                .iter()
+                .partition(|place| is_dead_lettered(&ledger, **place));
+            self.pending.remove(&ended);
+            self.end_marked(&open).await?;
         }
         Ok(())
     }
 
     /// Marks those that are not, and carries out what a mark stands for.
     async fn end_marked(&self, places: &[(i32, i64)]) -> Result<(), Stop> {
+        if places.is_empty() {
+            return Ok(());
+        }
         let mut changes = self.changes_at(places).await?;
         let mut new = Vec::new();
         for change in &mut changes {
@@ -155,6 +170,19 @@ pub(crate) fn reason_of(gave_up: Option<GaveUp>) -> &'static str {
         Some(GaveUp::Unfoldable) => reason::UNFOLDABLE,
         Some(GaveUp::NoFeedback) | None => reason::NO_FEEDBACK,
     }
+}
+
+/// Each place as a range of its own.
+pub(crate) fn ranges_at(places: &[(i32, i64)]) -> Vec<(i32, i64, i64)> {
+    let places = places.iter();
+    places.map(|(p, offset)| (*p, *offset, *offset)).collect()
+}
+
+fn is_dead_lettered(ledger: &[LedgerRange], (partition, offset): (i32, i64)) -> bool {
+    let mut dead = ledger
+        .iter()
+        .filter(|range| range.outcome == Outcome::DeadLettered);
+    dead.any(|range| range.covers(partition, offset))
 }
 
 fn range_of(letter: &DeadLetter) -> LedgerRange {

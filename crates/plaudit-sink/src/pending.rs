@@ -16,13 +16,17 @@ use plaudit_store::{Change, LedgerRange};
 use tokio::time::Instant;
 
 use crate::fold::Id;
-use crate::give_up::RECORDS_AT_A_TIME;
+use crate::give_up::{RECORDS_AT_A_TIME, ranges_at};
 use crate::metrics;
 use crate::steps::{Steps, Stop};
 
 /// The patches that wait, of the partitions that this sink has.
 #[derive(Debug, Default)]
-pub(crate) struct Pending(Mutex<List>);
+pub(crate) struct Pending {
+    list: Mutex<List>,
+    /// Held by who gives patches up: a batch and a round may both come to the same one.
+    pub(crate) giving_up: tokio::sync::Mutex<()>,
+}
 
 /// A patch that waits for its feedback. Its record stays in `changes`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -166,7 +170,7 @@ impl Pending {
 
     fn list(&self) -> MutexGuard<'_, List> {
         // A panic elsewhere does not make the list wrong.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -267,10 +271,7 @@ impl Steps {
     }
 
     pub(crate) async fn changes_at(&self, places: &[(i32, i64)]) -> Result<Vec<Change>, Stop> {
-        let ranges: Vec<_> = places
-            .iter()
-            .map(|(partition, offset)| (*partition, *offset, *offset))
-            .collect();
+        let ranges = ranges_at(places);
         self.insist("read pending patches", || {
             self.store.changes_at(&self.topic, &ranges)
         })

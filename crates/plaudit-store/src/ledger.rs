@@ -38,6 +38,14 @@ pub struct LedgerRange {
     pub max_timestamp: i64,
 }
 
+impl LedgerRange {
+    /// Whether it speaks of this record.
+    #[must_use]
+    pub fn covers(&self, partition: i32, offset: i64) -> bool {
+        self.partition == partition && (self.first..=self.last).contains(&offset)
+    }
+}
+
 #[derive(Deserialize, Row)]
 struct RawRange {
     partition: i32,
@@ -176,9 +184,8 @@ impl Store {
         let asked: Vec<_> = offsets.iter().map(|at| (partition, *at, *at)).collect();
         let covering = self.ledger_overlapping(topic, &asked).await?;
         offsets.retain(|offset| {
-            !covering.iter().any(|range| {
-                range.outcome > Outcome::Pending && range.first <= *offset && *offset <= range.last
-            })
+            let mut ended = covering.iter().filter(|r| r.outcome > Outcome::Pending);
+            !ended.any(|range| range.covers(partition, *offset))
         });
         Ok((offsets, next))
     }

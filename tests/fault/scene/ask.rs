@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use plaudit_client::{Client, Wait};
-use plaudit_kafka::{Admin, ConfirmingProducer, Delivery, Record};
+use plaudit_kafka::{ConfirmingProducer, Delivery, Record};
 use serde_json::Value;
 use support::command;
 use tokio::time::{Instant, sleep};
@@ -164,8 +164,7 @@ impl Scene<'_> {
         let topic = &self.kafka.topic;
         let end = Instant::now() + PATIENCE;
         loop {
-            // A client of its own: one that knew the broker may have nobody left to ask.
-            match Admin::new(&self.kafka)?.watermarks(topic, ASK).await {
+            match self.admin.watermarks(topic, ASK).await {
                 Ok(marks) => {
                     return Ok(marks
                         .iter()

@@ -151,9 +151,8 @@ fn mark(known: &mut Known, indices: &[usize], gave_up: Option<GaveUp>) {
 }
 
 fn is_stored(ledger: &[LedgerRange], change: &Change) -> bool {
-    ledger.iter().any(|range| {
-        range.outcome == Outcome::Stored
-            && range.partition == change.partition
-            && (range.first..=range.last).contains(&change.offset)
-    })
+    let mut stored = ledger
+        .iter()
+        .filter(|range| range.outcome == Outcome::Stored);
+    stored.any(|range| range.covers(change.partition, change.offset))
 }
