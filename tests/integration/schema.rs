@@ -77,7 +77,7 @@ fn p3_what_a_database_of_the_first_schema_holds_is_found_in_the_one_table() -> R
 
         assert_eq!(
             store.migrate().await?.applied,
-            ["one_table", "every_insert_counts"]
+            ["one_table", "every_insert_counts", "strings_in_one_file"]
         );
         store.check_schema().await?;
         assert_eq!(db.current().await?, before);

@@ -46,8 +46,12 @@ CREATE TABLE IF NOT EXISTS {database}.feedback{local}{on_cluster}
 )
 ENGINE = ReplacingMergeTree(version, is_deleted)
 ORDER BY (project, trace_id, id)
+-- index_granularity: what is read most is a trace of a few rows, and each of its 29
+-- columns is unpacked a granule at a time. Finer still, the marks of a large part would
+-- take long to read first.
 SETTINGS non_replicated_deduplication_window = 1000,
          min_level_for_wide_part = 1,
+         index_granularity = 2048,
          auto_statistics_types = '';
 
 -- All versions of a feedback are on one shard: each applies FINAL by itself.

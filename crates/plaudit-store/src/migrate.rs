@@ -26,6 +26,11 @@ const MIGRATIONS: &[(u32, &str, &str)] = &[
         "every_insert_counts",
         include_str!("../migrations/0005_every_insert_counts.sql"),
     ),
+    (
+        6,
+        "strings_in_one_file",
+        include_str!("../migrations/0006_strings_in_one_file.sql"),
+    ),
 ];
 
 /// What `migrate` did.
