@@ -61,6 +61,8 @@ fn p1_a_drill_on_a_running_stack_finds_all_that_was_acknowledged() -> Result<()>
             ("kill-sink", "sink is killed"),
             ("poison", "a record that is no event"),
             ("replay", "the group is set back"),
+            ("rebuild", "is stored anew from"),
+            ("freeze-intake", "intake is frozen for"),
         ] {
             let words = ["drill", harm, "--times", "1", "--rate", "200"];
             let mut drill = plaudit("drill", directory, &words).await?;
