@@ -20,7 +20,7 @@ use super::requests::get;
 const ROWS: u64 = 20_000_000;
 /// Rows of one statement: it has to fit into the engine's memory.
 const ROWS_AT_ONCE: u64 = 2_000_000;
-const MERGE_PATIENCE: Duration = Duration::from_secs(120);
+const MERGE_PATIENCE: Duration = Duration::from_secs(240);
 /// Traces that are read.
 const SAMPLE: u64 = 2000;
 const TRACE_READS_A_SECOND: f64 = 60.0;
