@@ -17,6 +17,13 @@ use crate::run::{Program, output};
 
 /// Values that contradict themselves, and what is said about them.
 const REFUSED: &[(&[&str], &str)] = &[
+    (
+        &[
+            "monitoring.podMonitor.enabled=true",
+            "monitoring.serviceMonitor.enabled=true",
+        ],
+        "monitoring: podMonitor and serviceMonitor would scrape every pod twice",
+    ),
     (&["config.auth.mode=open"], "config.auth.mode: must be keys"),
     (&["keys.secret="], "keys.secret: name the Secret"),
     (

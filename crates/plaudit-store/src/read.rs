@@ -109,9 +109,12 @@ impl Reader {
         self.answer(self.few(sql)).await
     }
 
-    /// What takes a few granules: threads would cost more than they bring.
+    /// What takes a few granules: threads would cost more than they bring, for the
+    /// query as for each of its many short reads.
     fn few(&self, sql: Sql) -> Query {
-        self.query(sql).with_setting("max_threads", "1")
+        self.query(sql)
+            .with_setting("max_threads", "1")
+            .with_setting("local_filesystem_read_method", "pread")
     }
 
     async fn fetch<T: RowOwned + RowRead>(&self, sql: Sql) -> Result<Vec<T>, ReadError> {

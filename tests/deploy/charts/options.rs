@@ -80,6 +80,10 @@ const ON: &[(&str, usize)] = &[
     ("        - port: 9440\n", 3),
     ("        - port: 9094\n", 3),
     ("or absent(up{job=\"plaudit-query\"})\n", 1),
+    // Scraped by a Service of its own, which selects by no component.
+    ("kind: ServiceMonitor\n", 1),
+    ("name: plaudit-metrics\n", 1),
+    ("app.kubernetes.io/component: metrics\n", 2),
 ];
 /// Intake, sink, query, migrate and verify.
 const PODS: usize = 5;
@@ -90,6 +94,8 @@ const OFF: &[&str] = &[
     "kind: NetworkPolicy",
     "kind: Job",
     "preStop",
+    "kind: ServiceMonitor",
+    "plaudit-metrics",
 ];
 
 /// What sounds like a secret, and says where one is.

@@ -109,12 +109,13 @@ build_helm
 unpack etcd-server usr/bin/etcd
 unpack containernetworking-plugins
 unpack prometheus usr/bin/prometheus usr/bin/promtool
-# What the Prometheus operator asks of a PodMonitor and a PrometheusRule, its own definitions.
-if [ ! -d "$cache/operator-$operator" ]; then
+# What the Prometheus operator asks of its objects, by its own definitions.
+if [ ! -f "$cache/operator-$operator/monitoring.coreos.com_servicemonitors.yaml" ]; then
   module=github.com/prometheus-operator/prometheus-operator
   definitions=$(go mod download -json "$module@v$operator" | sed -n 's/^\t"Dir": "\(.*\)",*$/\1/p')/example/prometheus-operator-crd
+  rm -rf "$cache/operator.new" "$cache/operator-$operator"
   mkdir -p "$cache/operator.new"
-  cp "$definitions"/monitoring.coreos.com_{podmonitors,prometheusrules}.yaml "$cache/operator.new/"
+  cp "$definitions"/monitoring.coreos.com_{podmonitors,prometheusrules,servicemonitors}.yaml "$cache/operator.new/"
   mv "$cache/operator.new" "$cache/operator-$operator"
 fi
 ln -sfn "operator-$operator" "$cache/operator"

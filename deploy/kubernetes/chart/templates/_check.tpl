@@ -37,6 +37,9 @@
 {{- fail (printf "%s.terminationGracePeriodSeconds: a service takes up to 28 s to drain, after preStopSeconds: give it at least %d" $component (add $values.preStopSeconds 30)) }}
 {{- end }}
 {{- end }}
+{{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
+{{- fail "monitoring: podMonitor and serviceMonitor would scrape every pod twice; enable one" }}
+{{- end }}
 {{- range .Values.mounts }}
 {{- if eq (empty .secret) (empty .configMap) }}
 {{- fail (printf "mounts: %s needs either a secret or a configMap" .name) }}
