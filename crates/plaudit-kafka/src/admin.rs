@@ -25,7 +25,7 @@ pub use create::TopicReport;
 /// Asks about topics and creates them.
 ///
 /// A request that nobody answers ends the client that it was made with, as it may have
-/// lost its brokers for ever ([`Tracker::is_stranded`]); the next request has a new one.
+/// lost its brokers for ever (see `Tracker::is_stranded`); the next request has a new one.
 #[derive(Clone)]
 pub struct Admin {
     client: Arc<RwLock<Client>>,
