@@ -112,7 +112,16 @@ impl Steps {
         self.write_ledger(&ranges).await?;
         for range in &ranges {
             let records = usize::try_from(range.last - range.first + 1).unwrap_or(0);
-            metrics::outcome(range.outcome, records);
+            match range.outcome {
+                // It went in before, and is counted when it ends.
+                Outcome::Pending => {}
+                Outcome::Expired => metrics::outcome(range.outcome, records),
+                // By a sink that did not live to count it: it goes in and comes out here.
+                _ => {
+                    metrics::records(records);
+                    metrics::outcome(range.outcome, records);
+                }
+            }
         }
         for range in expired {
             tracing::error!(
