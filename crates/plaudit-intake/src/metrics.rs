@@ -15,6 +15,7 @@ const ACK: &str = "plaudit_intake_ack_seconds";
 const QUEUE: &str = "plaudit_intake_producer_queue_records";
 const FULLNESS: &str = "plaudit_intake_producer_queue_ratio";
 const CONNECTIONS: &str = "plaudit_intake_connections";
+const TURNED_AWAY: &str = "plaudit_intake_turned_away_total";
 const REQUESTS_UNDER_WAY: &str = "plaudit_intake_open_requests";
 const BYTES_UNDER_WAY: &str = "plaudit_intake_buffered_bytes";
 const CERTIFICATE_EXPIRY: &str = "plaudit_intake_certificate_expiry_seconds";
@@ -30,6 +31,7 @@ pub(crate) struct Metrics {
     queue: Gauge,
     fullness: Gauge,
     connections: Gauge,
+    turned_away: Counter,
     open_requests: Gauge,
     buffered_bytes: Gauge,
 }
@@ -94,6 +96,7 @@ impl Metrics {
             queue: gauge!(QUEUE),
             fullness: gauge!(FULLNESS),
             connections: gauge!(CONNECTIONS),
+            turned_away: counter!(TURNED_AWAY),
             open_requests: gauge!(REQUESTS_UNDER_WAY),
             buffered_bytes: gauge!(BYTES_UNDER_WAY),
         }
@@ -124,6 +127,11 @@ impl Metrics {
     /// For the server, which counts them.
     pub(crate) fn connections(&self) -> Gauge {
         self.connections.clone()
+    }
+
+    /// For the server too.
+    pub(crate) fn turned_away(&self) -> Counter {
+        self.turned_away.clone()
     }
 
     /// What is taken of the room for requests; asked for every now and then.
@@ -182,6 +190,10 @@ fn describe() {
     describe_gauge!(
         CONNECTIONS,
         "open connections; at `intake.connections.max` more are answered 503"
+    );
+    describe_counter!(
+        TURNED_AWAY,
+        "requests on connections beyond that bound: answered 503, and in no other count"
     );
     describe_gauge!(
         REQUESTS_UNDER_WAY,

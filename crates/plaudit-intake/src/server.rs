@@ -64,6 +64,7 @@ pub async fn run<P: Publish>(
     let connections = &intake.config.connections;
     let open = intake.metrics.connections();
     let mut server = HttpServer::new(router(Arc::clone(&intake)), connections, open)
+        .counting_turned_away(intake.metrics.turned_away())
         .with_tls(intake.tls.clone());
     let failed = tokio::select! {
         biased;

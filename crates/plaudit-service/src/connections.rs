@@ -15,6 +15,7 @@ mod socket;
 mod tls;
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use metrics::Gauge;
+use metrics::{Counter, Gauge};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -61,6 +62,7 @@ pub struct HttpServer<S> {
     doorstep: Arc<Semaphore>,
     max: usize,
     open: Gauge,
+    turned_away: Counter,
 }
 
 /// Connections that are told at one time that there is no place for them. The
@@ -101,6 +103,16 @@ where
             doorstep: Arc::new(Semaphore::new(TURNED_AWAY)),
             max,
             open,
+            turned_away: Counter::noop(),
+        }
+    }
+
+    /// The same, with each request counted that finds no place.
+    #[must_use]
+    pub fn counting_turned_away(self, turned_away: Counter) -> Self {
+        Self {
+            turned_away,
+            ..self
         }
     }
 
@@ -213,11 +225,15 @@ where
         let (mut http, watcher) = (self.http.clone(), self.graceful.watcher());
         http.keep_alive(false);
         let opened = self.open(socket);
+        let turned_away = self.turned_away.clone();
+        let refuse = service_fn(move |request: Request<Incoming>| {
+            turned_away.increment(1);
+            ready(Ok::<_, Infallible>(refuse(&request)))
+        });
         self.tasks.spawn(async move {
             let answered = async {
                 if let Some(stream) = opened.await {
-                    let connection =
-                        http.serve_connection(TokioIo::new(stream), service_fn(refuse));
+                    let connection = http.serve_connection(TokioIo::new(stream), refuse);
                     // Whether the client hears it is its own affair.
                     if let Err(error) = watcher.watch(connection).await {
                         tracing::debug!(%error, "connection ended");
@@ -253,12 +269,12 @@ where
     }
 }
 
-async fn refuse(request: Request<Incoming>) -> Result<Response, Infallible> {
+fn refuse(request: &Request<Incoming>) -> Response {
     let id = RequestId::of(request.headers());
     let error = ApiError::unavailable("too many connections are open", RETRY_AFTER);
     let mut answer = error.into_native(&id);
     close(answer.headers_mut());
-    Ok(answer)
+    answer
 }
 
 /// Says that the connection ends with this answer. It does so where a body was not
