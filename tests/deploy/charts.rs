@@ -18,6 +18,14 @@ use crate::run::{Program, output};
 /// Values that contradict themselves, and what is said about them.
 const REFUSED: &[(&[&str], &str)] = &[
     (
+        &["monitoring.podMonitor.interval=1m"],
+        "monitoring.podMonitor.interval",
+    ),
+    (
+        &["sink.sessionTimeoutSeconds=301"],
+        "sink.sessionTimeoutSeconds",
+    ),
+    (
         &[
             "monitoring.podMonitor.enabled=true",
             "monitoring.serviceMonitor.enabled=true",

@@ -42,7 +42,14 @@ const SERVICES: &[&str] = &[
     "prometheus",
 ];
 /// In the order in which they are killed.
-const KILLED: &[&str] = &["intake", "sink", "query", "clickhouse", "kafka"];
+const KILLED: &[&str] = &[
+    "intake",
+    "sink",
+    "query",
+    "clickhouse",
+    "kafka",
+    "prometheus",
+];
 const OURS: &[&str] = &["intake", "sink", "query"];
 const ASK: Duration = Duration::from_secs(10);
 /// The broker answers who may ask within milliseconds, and others never.

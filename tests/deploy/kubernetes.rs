@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use plaudit::drill::{Oracle, Sent};
 use plaudit_store::ClickhouseConfig;
+use serde_json::Value;
 use support::{binary, repository, wait_until};
 use tokio::time::Instant;
 
@@ -52,6 +53,7 @@ const PASSWORD: &str = "of the test";
 /// `plaudit-three-brokers.yaml` asks for as many as the test's values say.
 const PARTITIONS: usize = 12;
 /// Pods that are killed, one after another, and between two of them.
+const KINDS: [&str; 3] = ["sink", "intake", "query"];
 const KILLS: usize = 10;
 const BETWEEN_KILLS: Duration = Duration::from_secs(3);
 
@@ -178,6 +180,8 @@ impl Site {
                 .await
         })
         .await?;
+        self.under_load("a pod of each deleted", Failures::None, delete_pods)
+            .await?;
         self.under_load("a kill -9 every few seconds", Failures::Some, kill_pods)
             .await?;
         self.verify().await
@@ -248,13 +252,26 @@ impl Site {
         Ok(())
     }
 
-    /// `plaudit verify`, as the runbook says it.
+    /// `plaudit verify`, as the runbook says it: in a pod of its own, with other words than the
+    /// CronJob's.
     async fn verify(&mut self) -> Result<()> {
-        let config = "/etc/plaudit/config/plaudit.toml";
-        let verify = ["plaudit", "verify", "--deep", "--config", config];
-        let mut arguments = vec!["exec", "plaudit-sink-0", "--"];
-        arguments.extend(verify);
-        let said = self.cluster.kubectl(NAMESPACE, &arguments).await?;
+        const JOB: &str = "job/by-hand";
+        let from = [
+            "create",
+            "job",
+            "by-hand",
+            "--from=cronjob/plaudit-verify",
+            "--dry-run=client",
+            "--output=json",
+        ];
+        let mut job: Value = serde_json::from_str(&self.cluster.kubectl(NAMESPACE, &from).await?)?;
+        let words = job.pointer_mut("/spec/template/spec/containers/0/args");
+        let words = words.and_then(Value::as_array_mut).context("args")?;
+        words.splice(..1, ["verify".into(), "--deep".into()]);
+        self.cluster.apply(NAMESPACE, &job.to_string()).await?;
+        let ended = ["wait", JOB, "--for=condition=Complete", "--timeout=3m"];
+        self.cluster.kubectl(NAMESPACE, &ended).await?;
+        let said = self.cluster.kubectl(NAMESPACE, &["logs", JOB]).await?;
         self.table.note(format!(
             "`plaudit verify --deep`: {}",
             said.lines().last().unwrap_or_default()
@@ -294,10 +311,21 @@ impl Site {
     }
 }
 
+/// A pod of each kind, as a node that is drained deletes them.
+async fn delete_pods(site: &Site) -> Result<()> {
+    for kind in KINDS {
+        let pods = site.cluster.pods(NAMESPACE, kind).await?;
+        let pod = pods.first().context("a pod")?;
+        let delete = ["delete", "pod", pod, "--timeout=2m"];
+        site.cluster.kubectl(NAMESPACE, &delete).await?;
+        site.settled().await?;
+    }
+    Ok(())
+}
+
 /// A pod of each kind in turn, and of those of a kind. Kubernetes starts its container again,
 /// at once the first time.
 async fn kill_pods(site: &Site) -> Result<()> {
-    const KINDS: [&str; 3] = ["sink", "intake", "query"];
     for number in 0..KILLS {
         let kind = KINDS.get(number % KINDS.len()).context("a kind")?;
         let pods = site.cluster.pods(NAMESPACE, kind).await?;

@@ -64,7 +64,9 @@
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: PLAUDIT__KAFKA__PROPERTIES__GROUP_INSTANCE_ID
   value: $(POD_NAMESPACE).$(POD_NAME)
-{{- if ne (dig "kafka" "properties" "group.protocol" "classic" $root.Values.config) "consumer" }}
+{{- $kafka := dig "kafka" "properties" (dict) $root.Values.config }}
+{{- $group := get $kafka "group" | default (dict) }}
+{{- if not (has "consumer" (list (get $kafka "group.protocol") (get $kafka "group_protocol") (get $group "protocol"))) }}
 - name: PLAUDIT__KAFKA__PROPERTIES__SESSION_TIMEOUT_MS
   value: "{{ mul $root.Values.sink.sessionTimeoutSeconds 1000 }}"
 {{- end }}
