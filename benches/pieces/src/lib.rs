@@ -63,7 +63,7 @@ pub fn all() -> Vec<Piece> {
     let (dialect, path, body) = requests::SINGLE[0];
     let hundred = format!("[{}]", vec![body; 100].join(","));
     pieces.push(take("native-100", dialect, path, hundred, 100));
-    for (size, record) in [("narrow", narrow()), ("wide", wide())] {
+    for (size, record) in [("narrow", narrow as fn(u64) -> Vec<u8>), ("wide", wide)] {
         pieces.extend(carry(size, record));
     }
     pieces
@@ -121,9 +121,9 @@ fn take(name: &str, dialect: Dialect, path: &'static str, body: String, events: 
 }
 
 /// A record through the codec, into a row, and into a block.
-fn carry(size: &str, record: Vec<u8>) -> Vec<Piece> {
+fn carry(size: &str, make: fn(u64) -> Vec<u8>) -> Vec<Piece> {
     // An event borrows from its record, and the pieces live as long as the program.
-    let record: &'static [u8] = record.leak();
+    let record: &'static [u8] = make(0).leak();
     let (decoded, mut buffer) = (event(record), Vec::new());
     let encode = Piece::new(format!("encode.{size}"), 1, move || {
         buffer.clear();
@@ -140,7 +140,9 @@ fn carry(size: &str, record: Vec<u8>) -> Vec<Piece> {
         black_box(&buffer);
     });
     let mut rows = Vec::new();
-    (0..BLOCK).for_each(|offset| push_row(&mut rows, record, i64::from(offset)));
+    for offset in 0..BLOCK {
+        push_row(&mut rows, &make(offset.into()), i64::from(offset));
+    }
     let store = Store::new(ClickhouseConfig::default()).expect("plain HTTP needs no certificates");
     let close = Piece::new(format!("close.{size}"), BLOCK, move || {
         black_box(store.payload(Table::Feedback, BLOCK as usize, &rows));
@@ -168,25 +170,25 @@ fn push_row(rows: &mut Vec<u8>, record: &[u8], offset: i64) {
     encode_feedback(rows, &event.project, feedback, version, false, position);
 }
 
-fn narrow() -> Vec<u8> {
+fn narrow(index: u64) -> Vec<u8> {
     let mut record = Vec::new();
-    narrow_event(0, Micros(1_795_000_000_000_000), &mut record);
+    let now = Micros(1_795_000_000_000_000_i64.saturating_add_unsigned(index));
+    narrow_event(index, now, &mut record);
     record
 }
 
-fn wide() -> Vec<u8> {
-    let record = narrow();
+fn wide(index: u64) -> Vec<u8> {
+    let record = narrow(index);
     let mut event = event(&record);
     if let Operation::Put(feedback) = &mut event.operation {
-        for index in 0..30 {
-            feedback
-                .tags
-                .insert(format!("tag-{index}"), format!("value-{index}"));
+        for tag in 0..30 {
+            let text = format!("value-{}", (index + tag) % 50);
+            feedback.tags.insert(format!("tag-{tag}"), text);
         }
         let mut comment = String::new();
-        for index in 0..1024 {
+        for word in 0..1024 {
             // A String takes every write.
-            write!(comment, "{index:03} ").ok();
+            write!(comment, "{:03} ", (index + word) * 7919 % 1000).ok();
         }
         feedback.comment = Some(comment.into());
     }
