@@ -56,11 +56,11 @@ impl Clickhouse {
     }
 
     /// Waits until nothing is merged any more, at most `patience`: what was written is
-    /// paid for when its merges are.
+    /// paid for when its merges are. Returns whether it came to that.
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn merged(&self, patience: Duration) -> anyhow::Result<()> {
+    pub async fn merged(&self, patience: Duration) -> anyhow::Result<bool> {
         let deadline = Instant::now() + patience;
         let mut quiet_since = Instant::now();
         while quiet_since.elapsed() < QUIET && Instant::now() < deadline {
@@ -69,7 +69,7 @@ impl Clickhouse {
             }
             sleep(Duration::from_millis(200)).await;
         }
-        Ok(())
+        Ok(quiet_since.elapsed() >= QUIET)
     }
 
     /// Bytes on disk of all tables of a database.
@@ -81,6 +81,23 @@ impl Clickhouse {
             "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = '{database}'"
         );
         self.number(&sql).await
+    }
+
+    /// How many parts `feedback` has now, and how many blocks were inserted into it, each a
+    /// part until it was merged.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn parts(&self, database: &str) -> anyhow::Result<(u64, u64)> {
+        let of = |what| {
+            format!(
+                "SELECT {what} FROM system.parts \
+                 WHERE active AND database = '{database}' AND table = 'feedback'"
+            )
+        };
+        let now = self.number(&of("count()")).await?;
+        let inserted = self.number(&of("max(max_block_number)")).await?;
+        Ok((now, inserted))
     }
 
     /// Drops a database.

@@ -29,7 +29,9 @@ pub async fn fill(kafka: &KafkaConfig, events: u64, width: Width) -> anyhow::Res
         let encoded: Vec<_> = (sent..until)
             .map(|index| {
                 let start = buffer.len();
-                let key = feed::record(index, width, now, &mut buffer);
+                // No two at the same moment, or their times would cost nothing to store.
+                let at = Micros(now.0 + i64::try_from(index - sent).unwrap_or_default());
+                let key = feed::record(index, width, at, &mut buffer);
                 (key, start..buffer.len())
             })
             .collect();

@@ -11,7 +11,7 @@
 mod connection;
 mod turns;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,10 +30,57 @@ use turns::Turns;
 pub struct Target {
     /// The server.
     pub address: SocketAddr,
-    /// Requests as they are written; they are sent in turn.
-    pub requests: Arc<[Vec<u8>]>,
+    /// They are sent in turn.
+    pub requests: Arc<[Request]>,
     /// The status that says that all is well.
     pub status: u16,
+}
+
+/// A request as it is written.
+#[derive(Clone, Debug)]
+pub struct Request {
+    bytes: Vec<u8>,
+    /// Where eight digits stand that tell one round of all requests from the next.
+    rounds: Vec<usize>,
+}
+
+impl Request {
+    /// Has the round that it is sent in written at these places, which ascend, as eight
+    /// hexadecimal digits.
+    #[must_use]
+    pub fn numbered(self, rounds: Vec<usize>) -> Self {
+        Self { rounds, ..self }
+    }
+
+    /// As it is written, but for the rounds.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn write(&self, round: usize, out: &mut Vec<u8>) {
+        if self.rounds.is_empty() {
+            return out.extend_from_slice(&self.bytes);
+        }
+        let digits = format!("{round:08x}");
+        let mut rest = &self.bytes[..];
+        for place in &self.rounds {
+            let written = self.bytes.len() - rest.len();
+            let (before, after) = rest.split_at(place - written);
+            out.extend_from_slice(before);
+            out.extend_from_slice(digits.as_bytes());
+            rest = after.split_at(digits.len()).1;
+        }
+        out.extend_from_slice(rest);
+    }
+}
+
+impl From<Vec<u8>> for Request {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            rounds: Vec::new(),
+        }
+    }
 }
 
 /// How it is sent.
@@ -45,6 +92,20 @@ pub struct Plan {
     pub rate: Option<f64>,
     /// How long.
     pub length: Duration,
+    /// How they use their connection.
+    pub wire: Wire,
+}
+
+/// How requests use a connection.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Wire {
+    /// One after the other on a connection that is kept.
+    #[default]
+    Kept,
+    /// So many are sent before the first is answered. For a closed loop.
+    Pipelined(usize),
+    /// Each has one of its own.
+    Anew,
 }
 
 /// What came of it.
@@ -87,14 +148,14 @@ async fn run(target: &Target, plan: Plan) -> anyhow::Result<Load> {
     let max_us = u64::try_from(MAX_LATENCY.as_micros()).unwrap_or(u64::MAX);
     let shared = Rc::new(Shared {
         target: target.clone(),
-        next: RefCell::new(0),
+        next: Cell::new(0),
         latency: RefCell::new(Histogram::new_with_bounds(1, max_us, 3)?),
         turns: Turns::new(plan.rate, plan.length),
     });
     let start = Instant::now();
     let mut tasks = JoinSet::new();
     for connection in connections {
-        tasks.spawn_local(drive(connection, Rc::clone(&shared)));
+        tasks.spawn_local(drive(connection, Rc::clone(&shared), plan.wire));
     }
     if plan.rate.is_some() {
         let shared = Rc::clone(&shared);
@@ -119,16 +180,19 @@ async fn run(target: &Target, plan: Plan) -> anyhow::Result<Load> {
 /// What the connections of a load share; they all run on one thread.
 struct Shared {
     target: Target,
-    next: RefCell<usize>,
+    next: Cell<usize>,
     latency: RefCell<Histogram<u64>>,
     turns: Turns,
 }
 
 impl Shared {
-    fn next_request(&self) -> &[u8] {
-        let mut next = self.next.borrow_mut();
-        *next = (*next + 1) % self.target.requests.len();
-        self.target.requests.get(*next).map_or(&[], Vec::as_slice)
+    fn write_next(&self, out: &mut Vec<u8>) {
+        let next = self.next.get();
+        self.next.set(next + 1);
+        let requests = &self.target.requests;
+        if let Some(request) = requests.get(next % requests.len()) {
+            request.write(next / requests.len(), out);
+        }
     }
 
     fn answered(&self, latency: Duration) {
@@ -137,13 +201,32 @@ impl Shared {
     }
 }
 
-async fn drive(mut connection: Connection, shared: Rc<Shared>) -> anyhow::Result<()> {
-    while let Some(due) = shared.turns.next().await {
-        let request = shared.next_request();
-        connection.exchange(request, shared.target.status).await?;
-        shared.answered(due.elapsed());
+async fn drive(mut connection: Connection, shared: Rc<Shared>, wire: Wire) -> anyhow::Result<()> {
+    let at_once = match wire {
+        Wire::Pipelined(depth) => depth,
+        Wire::Kept | Wire::Anew => 1,
+    };
+    let (mut due, mut requests) = (Vec::with_capacity(at_once), Vec::new());
+    loop {
+        while due.len() < at_once
+            && let Some(turn) = shared.turns.next().await
+        {
+            due.push(turn);
+            shared.write_next(&mut requests);
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        connection.send(&requests).await?;
+        for turn in due.drain(..) {
+            connection.answer(shared.target.status).await?;
+            shared.answered(turn.elapsed());
+        }
+        requests.clear();
+        if wire == Wire::Anew {
+            connection = Connection::open(shared.target.address).await?;
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -153,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that gives every request of one line-end pair this answer.
+    /// A server that gives every request this answer.
     async fn server(answer: &'static [u8]) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -182,15 +265,24 @@ mod tests {
             connections: 2,
             rate,
             length: Duration::from_millis(200),
+            wire: Wire::Kept,
         }
     }
 
     async fn target(answer: &'static [u8]) -> Target {
         Target {
             address: server(answer).await,
-            requests: [b"GET / HTTP/1.1\r\n\r\n".to_vec()].into(),
+            requests: [b"GET / HTTP/1.1\r\n\r\n".to_vec().into()].into(),
             status: 200,
         }
+    }
+
+    #[test]
+    fn a_round_is_written_where_it_belongs() {
+        let request = Request::from(b"a12345678b12345678".to_vec()).numbered(vec![1, 10]);
+        let mut out = b"-".to_vec();
+        request.write(0xab, &mut out);
+        assert_eq!(out, b"-a000000abb000000ab");
     }
 
     #[tokio::test]

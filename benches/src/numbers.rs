@@ -71,7 +71,7 @@ impl Numbers {
         self.peak_mib.get(process).copied().unwrap_or(f64::NAN)
     }
 
-    /// The median of the rounds, number by number.
+    /// The median of the rounds, number by number; of memory the most that any took.
     pub fn median(rounds: &[Self]) -> Self {
         let one = |get: fn(&Self) -> Option<f64>| middle(rounds.iter().filter_map(get).collect());
         Self {
@@ -81,7 +81,7 @@ impl Numbers {
             p99_ms: one(|round| round.p99_ms),
             p999_ms: one(|round| round.p999_ms),
             cpu_us: middles(rounds, |round| &round.cpu_us),
-            peak_mib: middles(rounds, |round| &round.peak_mib),
+            peak_mib: largest(rounds.iter().map(|round| &round.peak_mib)),
             other: middles(rounds, |round| &round.other),
         }
     }
@@ -96,6 +96,15 @@ fn middles(rounds: &[Numbers], get: fn(&Numbers) -> &Named) -> Named {
     }
     let middle = |(name, numbers)| Some((name, middle(numbers)?));
     all.into_iter().filter_map(middle).collect()
+}
+
+fn largest<'a>(rounds: impl Iterator<Item = &'a Named>) -> Named {
+    let mut all = Named::new();
+    for (name, number) in rounds.flatten() {
+        let most = all.entry(name).or_insert(*number);
+        *most = most.max(*number);
+    }
+    all
 }
 
 /// The median; of an even count, the mean of the two in the middle.
@@ -125,10 +134,12 @@ mod tests {
         let round = |rate, cpu| Numbers {
             events_per_second: Some(rate),
             cpu_us: [("intake", cpu)].into(),
+            peak_mib: [("intake", cpu)].into(),
             ..Numbers::default()
         };
         let median = Numbers::median(&[round(1.0, 9.0), round(5.0, 7.0), round(3.0, 8.0)]);
-        assert_eq!(median, round(3.0, 8.0));
+        assert_eq!(median.events_per_second, Some(3.0));
+        assert_eq!((median.cpu("intake"), median.peak("intake")), (8.0, 9.0));
         assert_eq!(middle(vec![4.0, 1.0]), Some(2.5));
         assert_eq!(middle(vec![]), None);
     }

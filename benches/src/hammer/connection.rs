@@ -7,9 +7,10 @@ use memchr::memmem;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A connection with at most one request under way.
+/// A connection whose answers come in the order of its requests.
 pub(super) struct Connection {
     stream: TcpStream,
+    /// What has come and is not taken.
     buffer: Vec<u8>,
 }
 
@@ -32,21 +33,15 @@ impl Connection {
         })
     }
 
-    /// Sends a request and reads its answer, which must have this status.
-    pub(super) async fn exchange(&mut self, request: &[u8], status: u16) -> anyhow::Result<()> {
-        self.stream.write_all(request).await.context("send")?;
-        self.buffer.clear();
+    /// Sends one request or several.
+    pub(super) async fn send(&mut self, requests: &[u8]) -> anyhow::Result<()> {
+        self.stream.write_all(requests).await.context("send")
+    }
+
+    /// Takes the next answer, which must have this status.
+    pub(super) async fn answer(&mut self, status: u16) -> anyhow::Result<()> {
         let mut head = None;
         loop {
-            if self
-                .stream
-                .read_buf(&mut self.buffer)
-                .await
-                .context("receive")?
-                == 0
-            {
-                bail!("the server closed the connection");
-            }
             if head.is_none() {
                 head = Head::read(&self.buffer)?;
             }
@@ -55,9 +50,14 @@ impl Connection {
                     if head.status != status {
                         bail!("answered {}: {}", head.status, self.shown());
                     }
+                    self.buffer.drain(..head.length);
                     return Ok(());
                 }
                 _ => {}
+            }
+            let read = self.stream.read_buf(&mut self.buffer).await;
+            if read.context("receive")? == 0 {
+                bail!("the server closed the connection");
             }
         }
     }

@@ -74,14 +74,10 @@ pub(super) async fn narrow(bench: &mut Bench) -> anyhow::Result<()> {
         Side::AtMost,
         0.4,
     );
-    report.bar(
-        "sink drain: sink's peak MiB",
-        plaudit.peak("sink"),
-        Side::Below,
-        200.0,
-    );
     let what = "stored: bytes of a narrow event, everything included";
     report.bar(what, bytes.unwrap_or(f64::NAN), Side::AtMost, 90.0);
+    peak(bench, "sink drain", &plaudit);
+    let report = &mut bench.report;
     report.line("drain", FLOOR, floor);
     report.line("drain", "plaudit", plaudit);
     report.line("drain", "ClickHouse's Kafka engine", engine);
@@ -89,6 +85,7 @@ pub(super) async fn narrow(bench: &mut Bench) -> anyhow::Result<()> {
     bench.report.line("drain", "floor, no other orders", alone);
     for sinks in [2, 4] {
         let numbers = drain(bench, &topic, Who::Plaudit(sinks), &[], events).await?;
+        peak(bench, &format!("sink drain, {sinks} sinks"), &numbers);
         bench
             .report
             .line("drain", &format!("plaudit, {sinks} sinks"), numbers);
@@ -107,9 +104,20 @@ pub(super) async fn wide(bench: &mut Bench) -> anyhow::Result<()> {
     let topic = filled(bench, 12, events, Width::Wide).await?;
     for (subject, who) in [(FLOOR, Who::Floor), ("plaudit", Who::Plaudit(1))] {
         let numbers = drain(bench, &topic, who, &[], events).await?;
+        if subject != FLOOR {
+            peak(bench, "wide drain", &numbers);
+        }
         bench.report.line("wide drain", subject, numbers);
     }
     Ok(())
+}
+
+/// Holds the largest sink's memory against its bar.
+fn peak(bench: &mut Bench, what: &str, numbers: &Numbers) {
+    let what = format!("{what}: sink's peak MiB");
+    bench
+        .report
+        .bar(what, numbers.peak("sink"), Side::Below, 200.0);
 }
 
 /// A full topic, for a sink of other settings.
@@ -200,13 +208,20 @@ async fn drain(
             .run(&format!("DROP TABLE {database}.queue SYNC"))
             .await?;
     }
-    stage.clickhouse.merged(MERGE_PATIENCE).await?;
+    let merged = stage.clickhouse.merged(MERGE_PATIENCE).await?;
     for usage in meter.read()? {
         numbers.add_usage(&usage, events);
     }
     numbers.peak_mib.retain(|name, _| *name == "sink");
     let bytes = float(stage.clickhouse.bytes_on_disk(database).await?) / float(events);
     numbers.other.insert(BYTES, bytes);
+    let (parts, inserted) = stage.clickhouse.parts(database).await?;
+    numbers.other.insert("inserts", float(inserted));
+    numbers.other.insert("parts", float(parts));
+    if !merged {
+        // More is to be paid than is in the numbers.
+        numbers.other.insert("merges under way", 1.0);
+    }
     stage.clickhouse.drop_database(database).await?;
     say(format_args!(
         "{who:?}: {:.0} rows/s, sink {:.2} µs, ClickHouse {:.2} µs, {bytes:.0} bytes",

@@ -1,7 +1,7 @@
 //! Requests to the intake, and to the floor of it.
 
 use crate::feed::Width;
-use crate::hammer::{Plan, Target, fire};
+use crate::hammer::{Plan, Target, Wire, fire};
 use crate::numbers::Numbers;
 use crate::process::{Meter, Process};
 use crate::report::{FLOOR, Side};
@@ -26,10 +26,21 @@ pub(super) struct Load {
     pub(super) rate: f64,
 }
 
+impl Load {
+    fn closed(self, seconds: u32, bench: &Bench) -> Plan {
+        Plan {
+            connections: self.connections,
+            rate: None,
+            length: bench.scale.seconds(seconds),
+            wire: Wire::Kept,
+        }
+    }
+}
+
 const PLAUDIT: &str = "plaudit";
 pub(super) const PARTITIONS: i32 = 12;
 // Many short turns tell more than few long ones: what disturbs a machine lasts.
-const CLOSED_SECONDS: u32 = 3;
+pub(super) const CLOSED_SECONDS: u32 = 3;
 const OPEN_SECONDS: u32 = 4;
 const WARM_SECONDS: u32 = 2;
 
@@ -207,9 +218,9 @@ pub(super) async fn in_turns(
     for round in 0..bench.scale.rounds {
         for (subject, rounds) in subjects.iter().zip(&mut rounds) {
             if round == 0 {
-                closed(bench, subject, load, WARM_SECONDS).await?;
+                closed(bench, subject, load.closed(WARM_SECONDS, bench)).await?;
             }
-            let mut numbers = closed(bench, subject, load, CLOSED_SECONDS).await?;
+            let mut numbers = closed(bench, subject, load.closed(CLOSED_SECONDS, bench)).await?;
             numbers.set_latency(&open(bench, subject, load).await?);
             let rate = numbers.events_per_second.unwrap_or_default();
             say(format_args!(
@@ -227,18 +238,13 @@ pub(super) async fn in_turns(
         .collect())
 }
 
-async fn closed(
+/// What a closed loop brings and takes.
+pub(super) async fn closed(
     bench: &Bench,
     subject: &Subject<'_>,
-    load: Load,
-    seconds: u32,
+    plan: Plan,
 ) -> anyhow::Result<Numbers> {
     let meter = Meter::start(&[subject.server.process, bench.stage.kafka, Process::load()])?;
-    let plan = Plan {
-        connections: load.connections,
-        rate: None,
-        length: bench.scale.seconds(seconds),
-    };
     let load = fire(subject.target(), plan).await?;
     let events = load.requests * subject.requests.events_a_request;
     let mut numbers = Numbers::default();
@@ -262,6 +268,7 @@ async fn open(
         connections: load.connections * 2,
         rate: Some(load.rate),
         length: bench.scale.seconds(OPEN_SECONDS),
+        wire: Wire::Kept,
     };
     Ok(fire(subject.target(), plan).await?.latency)
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use crate::hammer::{Plan, Target, fire};
-use crate::numbers::Numbers;
+use crate::hammer::{Plan, Target, Wire, fire};
+use crate::numbers::{Numbers, float};
 use crate::process::Meter;
 use crate::report::Side;
 use crate::service::Service;
@@ -29,7 +29,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let space = bench.stage.space(1).await?;
     let database = &space.database;
     let rows = bench.scale.events(ROWS);
-    fill(bench, database, rows).await?;
+    let merged = fill(bench, database, rows).await?;
     let query = bench.stage.service("query", &space, &[]).await?;
 
     let traces = traces(bench, database, rows).await?;
@@ -51,7 +51,12 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let of_tag = one("/v1/feedback?tag.env=staging&limit=50");
     exact(bench, database, &query).await?;
 
-    let trace = trace.measure(bench, &query).await?;
+    let mut trace = trace.measure(bench, &query).await?;
+    let (parts, _) = bench.stage.clickhouse.parts(database).await?;
+    trace.other.insert("parts", float(parts));
+    if !merged {
+        trace.other.insert("merges under way", 1.0);
+    }
     let metric = metric.measure(bench, &query).await?;
     let (p99, p50) = (trace.p99_ms, metric.p50_ms);
     bench.report.line("query", "feedback of a trace", trace);
@@ -95,15 +100,17 @@ impl Read {
             connections: if self.rate.is_some() { 4 } else { 1 },
             rate: self.rate,
             length: bench.scale.seconds(seconds),
+            wire: Wire::Kept,
         };
         let asked = || self.paths.first().cloned().unwrap_or_default();
         // What is read first comes from the disk.
         fire(target.clone(), plan(2)).await.with_context(asked)?;
         let meter = Meter::start(&[bench.stage.engine, query.process])?;
         let load = fire(target, plan(self.seconds)).await.with_context(asked)?;
-        let mut numbers = Numbers::default();
-        numbers.requests_per_second = (load.took > Duration::ZERO)
-            .then(|| crate::numbers::float(load.requests) / load.took.as_secs_f64());
+        let mut numbers = Numbers {
+            requests_per_second: Some(float(load.requests) / load.took.as_secs_f64()),
+            ..Numbers::default()
+        };
         numbers.set_latency(&load.latency);
         for usage in meter.read()? {
             numbers.add_usage(&usage, load.requests);
@@ -153,7 +160,8 @@ async fn traces(bench: &Bench, database: &str, rows: u64) -> anyhow::Result<Stri
     bench.stage.clickhouse.run(&sql).await
 }
 
-async fn fill(bench: &Bench, database: &str, rows: u64) -> anyhow::Result<()> {
+/// Returns whether merges have caught up.
+async fn fill(bench: &Bench, database: &str, rows: u64) -> anyhow::Result<bool> {
     let clickhouse = &bench.stage.clickhouse;
     // All are merged at the end, and each row once: that the rows came over months is not
     // what is measured.

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use memchr::memmem;
 
 use crate::feed::{self, BOUNDARY, Width};
+use crate::hammer::Request;
 
 /// Requests of one kind.
 #[derive(Clone, Debug)]
 pub(super) struct Requests {
-    pub(super) all: Arc<[Vec<u8>]>,
+    pub(super) all: Arc<[Request]>,
     /// The status that says that every event was taken.
     pub(super) status: u16,
     pub(super) events_a_request: u64,
@@ -17,6 +19,11 @@ pub(super) struct Requests {
 
 /// Different bodies, so that keys spread over partitions and nothing is always the same.
 const BODIES: u64 = 4096;
+/// What stands before a trace's UUID.
+const TRACE: &[u8] = br#""trace_id":""#;
+const UUID_LENGTH: usize = 36;
+/// What the traces of the first round end in.
+pub(super) const FIRST_ROUND: &str = "00000000";
 /// Fewer where each has many events.
 const EVENTS: u64 = 40_000;
 
@@ -68,7 +75,7 @@ impl Requests {
                  content-encoding: zstd\r\n\
                  content-type: multipart/form-data; boundary={BOUNDARY}\r\n"
             );
-            Ok(post("/langsmith/runs/multipart", &headers, &body))
+            Ok(post("/langsmith/runs/multipart", &headers, &body).into())
         };
         let all = (0..EVENTS / events_a_request).map(request);
         let all: std::io::Result<Vec<_>> = all.collect();
@@ -77,6 +84,20 @@ impl Requests {
             status: 202,
             events_a_request,
         })
+    }
+
+    /// The same with other traces in each round: those of the first end in
+    /// [`FIRST_ROUND`].
+    pub(super) fn of_new_traces(self) -> Self {
+        let numbered = |request: &Request| {
+            let places = memmem::find_iter(request.bytes(), TRACE);
+            let places = places.map(|at| at + TRACE.len() + UUID_LENGTH - FIRST_ROUND.len());
+            request.clone().numbered(places.collect())
+        };
+        Self {
+            all: self.all.iter().map(numbered).collect(),
+            ..self
+        }
     }
 
     fn made(
@@ -89,7 +110,7 @@ impl Requests {
     ) -> Self {
         let headers = format!("{headers}content-type: application/json\r\n");
         let all: Vec<_> = (0..count)
-            .map(|index| post(path, &headers, body(index).as_bytes()))
+            .map(|index| post(path, &headers, body(index).as_bytes()).into())
             .collect();
         Self {
             all: all.into(),
@@ -109,7 +130,8 @@ pub(super) fn post(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// A GET with a key.
-pub(super) fn get(path: &str, key: &str) -> Vec<u8> {
+pub(super) fn get(path: &str, key: &str) -> Request {
     format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n\r\n")
         .into_bytes()
+        .into()
 }

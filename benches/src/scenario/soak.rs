@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::hammer::Plan;
+use crate::hammer::{Plan, Wire};
 use crate::numbers::{Numbers, middle};
 use crate::process::Process;
 use crate::report::Side;
@@ -24,6 +24,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         connections: 16,
         rate: Some(STEADY),
         length: bench.scale.seconds(LENGTH_SECONDS),
+        wire: Wire::Kept,
     };
     let processes = [all.intake.process, all.sink.process];
     let (written, samples) = tokio::join!(all.write(bench, plan), sample(processes, plan.length));
@@ -31,20 +32,32 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let events = written.requests * 100;
     all.stored(bench, events).await?;
     let mut numbers = Numbers::default();
+    let minutes = plan.length.as_secs_f64() / 60.0;
     numbers.set_rate(written.requests, events, written.took);
     numbers.set_latency(&written.latency);
     for (process, samples) in processes.iter().zip(samples) {
         let third = samples.len() / 3;
         let median = |from: usize, to| middle(samples.get(from..to).unwrap_or_default().to_vec());
-        let growth = median(2 * third, samples.len()).zip(median(third, 2 * third));
-        let growth = growth.map_or(f64::NAN, |(late, early)| late / early);
+        let (late, early) = median(2 * third, samples.len())
+            .zip(median(third, 2 * third))
+            .unwrap_or((f64::NAN, f64::NAN));
+        // From the middle of one third to that of the next.
+        let slope = (late - early) / (minutes / 3.0);
+        numbers.other.insert(
+            if process.name == "sink" {
+                "sink MiB/min"
+            } else {
+                "intake MiB/min"
+            },
+            slope,
+        );
         let (name, peak) = (process.name, process.peak_mib()?);
         numbers.peak_mib.insert(name, peak);
         bench
             .report
             .bar(format!("soak: {name}'s peak MiB"), peak, Side::Below, 200.0);
         let what = format!("soak: {name}'s memory, last third of the second");
-        bench.report.bar(what, growth, Side::AtMost, FLAT);
+        bench.report.bar(what, late / early, Side::AtMost, FLAT);
     }
     bench.report.line("soak", "steady, 20 k/s", numbers);
     all.stop(bench).await

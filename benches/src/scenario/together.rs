@@ -10,7 +10,7 @@ use anyhow::ensure;
 use tokio::time::{Instant, sleep};
 
 use crate::feed::{self, Width};
-use crate::hammer::{Load, Plan, Target, fire};
+use crate::hammer::{Load, Plan, Target, Wire, fire};
 use crate::numbers::Numbers;
 use crate::process::{Meter, Process};
 use crate::report::Side;
@@ -18,7 +18,7 @@ use crate::service::Service;
 use crate::stage::Space;
 use crate::{Bench, say};
 
-use super::requests::{Requests, get};
+use super::requests::{FIRST_ROUND, Requests, get};
 
 /// The services of one space.
 pub(super) struct Everything {
@@ -40,6 +40,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         connections: 64,
         rate: None,
         length: bench.scale.seconds(SECONDS),
+        wire: Wire::Kept,
     };
     let steady = Plan {
         rate: Some(STEADY),
@@ -118,9 +119,9 @@ impl Everything {
         ]
     }
 
-    /// Native requests of 100 events.
+    /// Native requests of 100 events, four to a trace however many there are.
     pub(super) async fn write(&self, bench: &Bench, plan: Plan) -> anyhow::Result<Load> {
-        let requests = Requests::native(&bench.stage.key, 100, Width::Narrow);
+        let requests = Requests::native(&bench.stage.key, 100, Width::Narrow).of_new_traces();
         let target = Target {
             address: self.intake.address,
             requests: requests.all,
@@ -131,7 +132,11 @@ impl Everything {
 
     /// Reads of the traces that are written about.
     async fn read(&self, bench: &Bench, length: Duration) -> anyhow::Result<Load> {
-        let path = |index: u64| format!("/v1/traces/{}/feedback", feed::trace(index * 40));
+        let path = |index: u64| {
+            let trace = feed::trace(index * 40).to_string();
+            let (own, _) = trace.split_at(trace.len() - FIRST_ROUND.len());
+            format!("/v1/traces/{own}{FIRST_ROUND}/feedback")
+        };
         let requests: Vec<_> = (0..1000)
             .map(|index| get(&path(index), &bench.stage.key))
             .collect();
@@ -144,6 +149,7 @@ impl Everything {
             connections: 4,
             rate: Some(READS),
             length,
+            wire: Wire::Kept,
         };
         fire(target, plan).await
     }

@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::feed::{self, Width};
-use crate::hammer::{Plan, Target, fire};
+use crate::hammer::{Plan, Target, Wire, fire};
 use crate::numbers::Numbers;
 use crate::report::Side;
 use crate::service::Service;
@@ -74,6 +74,7 @@ async fn measure(bench: &Bench, space: &Space, intake: &Service) -> anyhow::Resu
         connections: 4,
         rate: Some(LIGHT),
         length,
+        wire: Wire::Kept,
     };
     let (load, seen) = tokio::join!(fire(target, plan), probe(bench, space, intake, length));
     load?;
