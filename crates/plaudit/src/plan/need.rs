@@ -2,10 +2,10 @@
 
 use super::PlanOptions;
 use super::costs::{
-    BROKER, BROKER_BYTES, BROKER_CORES, BROKER_DISK_BYTES, BUSY_PERCENT, CLICKHOUSE,
-    CLICKHOUSE_REPLICAS, Cpu, FEWEST_PARTITIONS, INTAKE, KAFKA_OF_A_BYTE, KAFKA_REPLICAS,
-    LOG_SECONDS, NARROW, NODE_CORES, NODE_DISK_BYTES, PARTITION_EVENTS, POD_CORES, REQUEST_NANOS,
-    SINK, STORED_BYTES, STORED_OF_A_BYTE,
+    BROKER, BROKER_BYTES, BROKER_CORES, BROKER_DISK_BYTES, BROKER_REQUEST_NANOS, BUSY_PERCENT,
+    CLICKHOUSE, CLICKHOUSE_REPLICAS, Cpu, FEWEST_PARTITIONS, INTAKE, KAFKA_OF_A_BYTE,
+    KAFKA_REPLICAS, LOG_SECONDS, NARROW, NODE_CORES, NODE_DISK_BYTES, PARTITION_EVENTS, POD_CORES,
+    REQUEST_NANOS, SINK, STORED_BYTES, STORED_OF_A_BYTE,
 };
 
 /// What a load needs.
@@ -67,7 +67,8 @@ impl Need {
             INTAKE.millicores(peak, bytes) + millicores(requests, REQUEST_NANOS);
         let sink_millicores = SINK.millicores(peak, bytes);
         // Every replica takes it, and one of them gives it to the sink.
-        let broker_millicores = BROKER.millicores(peak, bytes) * (KAFKA_REPLICAS + 1);
+        let broker_millicores = BROKER.millicores(peak, bytes) * (KAFKA_REPLICAS + 1)
+            + millicores(requests, BROKER_REQUEST_NANOS) * KAFKA_REPLICAS;
         let clickhouse_millicores = CLICKHOUSE.millicores(peak, bytes);
 
         let log_bytes = average * on_the_wire * LOG_SECONDS * KAFKA_REPLICAS;
@@ -152,14 +153,18 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn need(events_per_second: u64, event_bytes: u64) -> Need {
-        Need::of(&PlanOptions {
+    fn options(events_per_second: u64, event_bytes: u64) -> PlanOptions {
+        PlanOptions {
             events_per_second,
             event_bytes,
             retention: Duration::from_secs(90 * 86_400),
             events_per_request: 1,
             peak: 2,
-        })
+        }
+    }
+
+    fn need(events_per_second: u64, event_bytes: u64) -> Need {
+        Need::of(&options(events_per_second, event_bytes))
     }
 
     #[test]
@@ -184,6 +189,18 @@ mod tests {
         assert!(wide.sink_millicores > narrow.sink_millicores);
         assert!(wide.row_bytes > narrow.row_bytes * 10);
         assert_eq!(need(10_000, 100).sink_millicores, narrow.sink_millicores);
+    }
+
+    #[test]
+    fn requests_of_one_event_cost_intake_and_brokers_more() {
+        let one = need(100_000, 300);
+        let hundred = Need::of(&PlanOptions {
+            events_per_request: 100,
+            ..options(100_000, 300)
+        });
+        assert!(one.intake_millicores > hundred.intake_millicores * 5);
+        assert!(one.broker_millicores > hundred.broker_millicores * 5);
+        assert_eq!(one.sink_millicores, hundred.sink_millicores);
     }
 
     #[test]

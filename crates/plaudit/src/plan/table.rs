@@ -4,8 +4,10 @@ use std::fmt::{self, Write};
 
 use super::PlanOptions;
 use super::costs::{
-    BROKER_CORES, BUSY_PERCENT, CLICKHOUSE_REPLICAS, KAFKA_REPLICAS, LOG_SECONDS, NODE_CORES,
-    NODE_DISK_BYTES, PARTITION_EVENTS, POD_CORES, POD_MIB,
+    BROKER, BROKER_BYTES, BROKER_CORES, BROKER_DISK_BYTES, BROKER_REQUEST_NANOS, BUSY_PERCENT,
+    CLICKHOUSE, CLICKHOUSE_REPLICAS, Cpu, INTAKE, KAFKA_OF_A_BYTE, KAFKA_REPLICAS, LOG_SECONDS,
+    NARROW, NODE_CORES, NODE_DISK_BYTES, PARTITION_EVENTS, POD_CORES, POD_MIB, REQUEST_NANOS, SINK,
+    STORED_BYTES, STORED_OF_A_BYTE,
 };
 use super::need::{Limit, Need};
 
@@ -14,6 +16,12 @@ struct Bytes(u128);
 
 /// Thousandths of a core as cores.
 struct Cores(u128);
+
+/// Nanoseconds as microseconds.
+struct Micros(u128);
+
+/// Thousandths as a decimal number.
+struct Thousandths(u128);
 
 /// A number with its thousands apart.
 struct Grouped(u128);
@@ -85,12 +93,45 @@ fn write(text: &mut String, options: &PlanOptions, need: &Need) -> fmt::Result {
     writeln!(text, "\nfirst to break: {}", need.first_to_break)?;
     writeln!(
         text,
-        "\nassumed: measured costs (docs/performance.md) on cores like those; nobody busier than {BUSY_PERCENT} % at the \
-         peak;\nat most {} events a second in a partition and {} of rows on a node; LZ4 in Kafka; no trace so hot\n\
-         that its partition is; reads not counted",
+        "\nmeasured (benches/RESULTS.md), CPU time of an event, and of each of its bytes beyond {NARROW}:\n\
+         intake {INTAKE}, and {} a request; sink {SINK}; ClickHouse {CLICKHOUSE};\n\
+         a broker {BROKER} where it takes or gives it, and {} a request",
+        Micros(REQUEST_NANOS),
+        Micros(BROKER_REQUEST_NANOS),
+    )?;
+    writeln!(
+        text,
+        "\nassumed: cores like those of the measurement; nobody busier than {BUSY_PERCENT} % at the peak; stored are \
+         {STORED_BYTES} bytes of\nan event and {} of each byte beyond {NARROW}, in Kafka {} of each (LZ4); at most {} \
+         events a second in a\npartition, {} of rows on a node, {} and {}/s on a broker; no trace so hot that its \
+         partition\nis; reads not counted",
+        Thousandths(STORED_OF_A_BYTE),
+        Thousandths(KAFKA_OF_A_BYTE),
         Grouped(PARTITION_EVENTS),
         Bytes(NODE_DISK_BYTES),
+        Bytes(BROKER_DISK_BYTES),
+        Bytes(BROKER_BYTES),
     )
+}
+
+impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let further = Thousandths(self.picos_a_byte);
+        write!(f, "{} and {further} ns", Micros(self.nanos))
+    }
+}
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} µs", Thousandths(self.0))
+    }
+}
+
+impl fmt::Display for Thousandths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{}.{:03}", self.0 / 1000, self.0 % 1000);
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
 }
 
 impl fmt::Display for Limit {
@@ -144,7 +185,58 @@ impl fmt::Display for Grouped {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    const DOCUMENT: &str = include_str!("../../../../docs/capacity.md");
+
+    /// Its table, as it has to be.
+    #[test]
+    fn the_document_shows_what_is_planned() {
+        let loads = [(1_000, 1), (100_000, 100), (10_000_000, 100)];
+        let needs = loads.map(|(events_per_second, events_per_request)| {
+            Need::of(&PlanOptions {
+                events_per_second,
+                event_bytes: 300,
+                retention: Duration::from_secs(90 * 86_400),
+                events_per_request,
+                peak: 2,
+            })
+        });
+        let line = |name: &str, of: &dyn Fn(&Need) -> String| {
+            format!("| {name} | {} |", needs.each_ref().map(of).join(" | "))
+        };
+        let count = |of: fn(&Need) -> u128| move |need: &Need| Grouped(of(need)).to_string();
+        let bytes = |of: fn(&Need) -> u128| move |need: &Need| Bytes(of(need)).to_string();
+        let lines = [
+            line("intake, pods of 2 cores", &count(|need| need.intake_pods)),
+            line("sinks, pods of 2 cores", &count(|need| need.sink_pods)),
+            line("partitions", &count(|need| need.partitions)),
+            line("brokers of 8 cores", &count(|need| need.brokers)),
+            line(
+                "ClickHouse nodes of 16 cores (2 replicas)",
+                &count(Need::clickhouse_nodes),
+            ),
+            line(
+                "disk in Kafka, 3 copies, 7 days",
+                &bytes(|need| need.log_bytes),
+            ),
+            line(
+                "disk in ClickHouse, 2 copies",
+                &bytes(|need| need.row_bytes * CLICKHOUSE_REPLICAS),
+            ),
+            line(
+                "network into the intake, peak, per second",
+                &bytes(|need| need.in_bytes),
+            ),
+        ];
+        let missing: Vec<_> = lines
+            .iter()
+            .filter(|line| !DOCUMENT.contains(line.as_str()))
+            .collect();
+        assert!(missing.is_empty(), "{missing:#?}");
+    }
 
     #[test]
     fn numbers_are_rounded_up_in_the_unit_that_reads_best() {
