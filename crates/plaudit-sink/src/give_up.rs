@@ -172,10 +172,12 @@ pub(crate) fn reason_of(gave_up: Option<GaveUp>) -> &'static str {
     }
 }
 
-/// Each place as a range of its own.
+/// The places as ranges, neighbours in one: each is a condition of a query.
 pub(crate) fn ranges_at(places: &[(i32, i64)]) -> Vec<(i32, i64, i64)> {
-    let places = places.iter();
-    places.map(|(p, offset)| (*p, *offset, *offset)).collect()
+    let follows = |one: &(i32, i64), next: &(i32, i64)| one.0 == next.0 && one.1 + 1 == next.1;
+    let runs = places.chunk_by(follows);
+    let range = |run: &[(i32, i64)]| Some((run.first()?.0, run.first()?.1, run.last()?.1));
+    runs.filter_map(range).collect()
 }
 
 fn is_dead_lettered(ledger: &[LedgerRange], (partition, offset): (i32, i64)) -> bool {
@@ -202,6 +204,13 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 1000;
+
+    #[test]
+    fn neighbours_are_asked_for_as_one_range() {
+        let places = [(0, 3), (0, 4), (0, 5), (0, 7), (1, 8)];
+        assert_eq!(ranges_at(&places), [(0, 3, 5), (0, 7, 7), (1, 8, 8)]);
+        assert_eq!(ranges_at(&[]), []);
+    }
 
     fn reached(low: i64, high: i64, run: Option<(i64, i64)>) -> i64 {
         let log = Watermarks {
