@@ -40,7 +40,8 @@ pub(crate) const ALL: &[&[Case]] = &[
     cluster::CASES,
 ];
 
-/// Those that the short form leaves out: what they do for seconds, others do too.
+/// Those that the short form leaves out, which has six minutes: what they do for seconds,
+/// others do too.
 pub(crate) const LONG_ONLY: &[&str] = &[
     "sink-killed-often",
     "clickhouse-away-long",
@@ -48,8 +49,21 @@ pub(crate) const LONG_ONLY: &[&str] = &[
     "one-of-three-gone",
     "two-of-three-gone",
     "full-disk-of-two",
-    // A frozen broker says nothing either.
+    "full-disk-of-one",
+    // A frozen broker says nothing either, and is slower than a slow one.
     "broker-silent",
+    "broker-slow",
+    // In tests/integration, by services in the test's own process.
+    "clickhouse-overloaded",
+    "poison",
+    "message-too-large",
+    "retention-overtakes",
+    "replay",
+    "rebuild",
+    // `crash-between-steps` is between more steps.
+    "crash-giving-up",
+    // A version that the clock sets back is the model's and the units' too.
+    "clock-back",
 ];
 
 /// A case of an `async fn(&mut Stage) -> Result<Row>`.
