@@ -18,6 +18,7 @@ use std::convert::Infallible;
 use std::future::ready;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -57,6 +58,8 @@ pub struct HttpServer<S> {
     graceful: GracefulShutdown,
     /// Ends handshakes: nobody has asked anything yet.
     draining: CancellationToken,
+    /// Whether every answer is the last one of its connection.
+    last_answers: Arc<AtomicBool>,
     places: Arc<Semaphore>,
     /// Beyond the places: to be told that there is none.
     doorstep: Arc<Semaphore>,
@@ -71,6 +74,9 @@ const TURNED_AWAY: usize = 256;
 
 /// How long one of these may take to ask, and to take the answer.
 const TURNING_AWAY: Duration = Duration::from_secs(1);
+
+/// How long a connection may be used once more while its server stops.
+const LAST_REQUESTS: Duration = Duration::from_millis(500);
 
 /// Seconds after which there may be a place.
 const RETRY_AFTER: u32 = 1;
@@ -99,6 +105,7 @@ where
             tasks: JoinSet::new(),
             graceful: GracefulShutdown::new(),
             draining: CancellationToken::new(),
+            last_answers: Arc::default(),
             places: Arc::new(Semaphore::new(max)),
             doorstep: Arc::new(Semaphore::new(TURNED_AWAY)),
             max,
@@ -164,9 +171,19 @@ where
     }
 
     /// Lets each connection finish its request, and says in the answer that it was
-    /// the last one; after `patience` they are cut.
+    /// the last one; after `patience` they are cut. One that is between two requests is
+    /// not closed at once, when the next one may be on its way.
     pub async fn drain(mut self, patience: Duration) {
         self.draining.cancel();
+        self.last_answers.store(true, Ordering::Relaxed);
+        let ended = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                settle(ended);
+            }
+        };
+        if timeout(LAST_REQUESTS.min(patience), ended).await.is_err() {
+            tracing::debug!("closing connections that were not used");
+        }
         if timeout(patience, self.graceful.shutdown()).await.is_err() {
             tracing::warn!(
                 connections = self.tasks.len(),
@@ -195,12 +212,13 @@ where
 
     fn serve(&mut self, socket: Socket, inbound: Arc<Inbound>, place: OwnedSemaphorePermit) {
         let routes = self.routes.clone();
+        let last_answers = Arc::clone(&self.last_answers);
         let service = service_fn(move |request: Request<Incoming>| {
-            let inbound = Arc::clone(&inbound);
+            let (inbound, last_answers) = (Arc::clone(&inbound), Arc::clone(&last_answers));
             let request = request.map(|body| Body::new(Watched::new(body, &inbound)));
             // Mapped, not awaited in a block, which would hold the future twice.
             routes.clone().oneshot(request).map_ok(move |mut answer| {
-                if !inbound.answered() {
+                if !inbound.answered() || last_answers.load(Ordering::Relaxed) {
                     close(answer.headers_mut());
                 }
                 answer

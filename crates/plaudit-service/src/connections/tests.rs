@@ -296,6 +296,30 @@ async fn a_drain_closes_what_is_idle_and_ends_what_is_under_way() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_may_be_used_once_more_while_its_server_stops() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut server = HttpServer::new(hello(), &patient(), Gauge::noop());
+    let mut kept = connect(address).await;
+    tokio::select! {
+        () = server.accept(&listener) => unreachable!(),
+        () = async {
+            kept.write_all(GET).await.unwrap();
+            let first = until(&mut kept, "hello").await;
+            assert!(!first.contains("connection: close"), "{first}");
+        } => {}
+    }
+    // As one does who was not told yet that the server stops.
+    let client = async {
+        kept.write_all(GET).await.unwrap();
+        let last = rest(&mut kept).await;
+        assert!(last.contains("connection: close"), "{last}");
+        assert!(last.ends_with("hello"), "{last}");
+    };
+    tokio::join!(server.drain(NEVER), client);
+}
+
+#[tokio::test]
 async fn a_drain_cuts_who_does_not_finish() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
