@@ -62,8 +62,10 @@ pub(crate) const LONG_ONLY: &[&str] = &[
     "rebuild",
     // `crash-between-steps` is between more steps.
     "crash-giving-up",
-    // A version that the clock sets back is the model's and the units' too.
+    // A version that the clock sets back is the model's and the units' too; what tells that
+    // a topic was made anew, the units'.
     "clock-back",
+    "topic-made-anew",
 ];
 
 /// A case of an `async fn(&mut Stage) -> Result<Row>`.
