@@ -52,8 +52,9 @@ const BACKEND: &str = "backend";
 const PASSWORD: &str = "of the test";
 /// `plaudit-three-brokers.yaml` asks for as many as the test's values say.
 const PARTITIONS: usize = 12;
-/// Pods that are killed, one after another, and between two of them.
+/// Of which pods there are.
 const KINDS: [&str; 3] = ["sink", "intake", "query"];
+/// Pods that are killed, one after another, and between two of them.
 const KILLS: usize = 10;
 const BETWEEN_KILLS: Duration = Duration::from_secs(3);
 
