@@ -176,11 +176,7 @@ where
     pub async fn drain(mut self, patience: Duration) {
         self.draining.cancel();
         self.last_answers.store(true, Ordering::Relaxed);
-        let ended = async {
-            while let Some(ended) = self.tasks.join_next().await {
-                settle(ended);
-            }
-        };
+        let ended = all_ended(&mut self.tasks);
         if timeout(LAST_REQUESTS.min(patience), ended).await.is_err() {
             tracing::debug!("closing connections that were not used");
         }
@@ -191,9 +187,7 @@ where
             );
         }
         self.tasks.abort_all();
-        while let Some(ended) = self.tasks.join_next().await {
-            settle(ended);
-        }
+        all_ended(&mut self.tasks).await;
         self.open.set(0.0);
     }
 
@@ -309,6 +303,12 @@ fn is_the_clients(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::ConnectionReset
     )
+}
+
+async fn all_ended(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        settle(ended);
+    }
 }
 
 fn settle(ended: Result<(), JoinError>) {
