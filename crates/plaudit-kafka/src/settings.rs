@@ -10,7 +10,11 @@ use rdkafka::config::RDKafkaLogLevel;
 
 use crate::config::{DEAD_MAX_MESSAGE_BYTES, KafkaConfig};
 use crate::error::KafkaError;
-use crate::properties::{Properties, familiar};
+
+mod allowed;
+
+pub(crate) use allowed::problems;
+use allowed::{check, is_fixed};
 
 /// The kind of client that settings are for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,96 +32,6 @@ pub(crate) enum Role {
     /// Asks about the cluster and creates topics.
     Admin,
 }
-
-/// A setting that a promise depends on.
-struct Fixed {
-    key: &'static str,
-    /// Values that may be repeated, all meaning what we set.
-    allowed: &'static [&'static str],
-    why: &'static str,
-}
-
-const FIXED: &[Fixed] = &[
-    fixed("metadata.broker.list", &[], "set `kafka.brokers`"),
-    fixed("group.id", &[], "set `kafka.group`"),
-    fixed(
-        "enable.idempotence",
-        &["true"],
-        "a retry would write an event twice or out of order",
-    ),
-    fixed(
-        "request.required.acks",
-        &["all", "-1"],
-        "an acknowledged event could be lost",
-    ),
-    fixed(
-        "transactional.id",
-        &[],
-        "events are not written in transactions",
-    ),
-    fixed(
-        "partitioner",
-        &["murmur2_random"],
-        "a trace's records would leave their partition",
-    ),
-    fixed(
-        "delivery.report.only.error",
-        &["false"],
-        "a written event could not be confirmed",
-    ),
-    fixed(
-        "produce.offset.report",
-        &["true"],
-        "a receipt holds the offset",
-    ),
-    fixed(
-        "enable.auto.commit",
-        &["false"],
-        "an offset is committed when its record is stored, not when it is read",
-    ),
-    fixed(
-        "auto.commit.enable",
-        &["false"],
-        "an offset is committed when its record is stored, not when it is read",
-    ),
-    fixed(
-        "enable.auto.offset.store",
-        &["false"],
-        "an offset is committed when its record is stored, not when it is read",
-    ),
-    fixed(
-        "auto.offset.reset",
-        &["error"],
-        "records would be skipped without a word",
-    ),
-    fixed(
-        "partition.assignment.strategy",
-        &["cooperative-sticky"],
-        "the sink hands partitions over one by one",
-    ),
-    fixed(
-        "enable.partition.eof",
-        &["false"],
-        "only tools wait for the end of a partition",
-    ),
-    fixed(
-        "allow.auto.create.topics",
-        &["false"],
-        "a topic would be made with the cluster's defaults; `plaudit migrate` makes them",
-    ),
-    fixed(
-        "statistics.interval.ms",
-        &[],
-        "readiness and lag are read from the statistics",
-    ),
-];
-
-const fn fixed(key: &'static str, allowed: &'static [&'static str], why: &'static str) -> Fixed {
-    Fixed { key, allowed, why }
-}
-
-/// Settings whose `0` means "no bound" (P5).
-const BOUNDED: &[&str] = &["queue.buffering.max.messages", "queue.buffering.max.kbytes"];
 
 /// Settings that librdkafka 2.12 documents as a producer's only.
 const PRODUCER_ONLY: &[&str] = &[
@@ -252,60 +166,6 @@ pub(crate) const MAX_POLL_INTERVAL_MS: &str = "300000";
 /// Readiness turns true again within this time of a broker's answer.
 const STATISTICS_INTERVAL_MS: &str = "500";
 
-/// All that is wrong with `properties`, each line beginning with its key.
-pub(crate) fn problems(properties: &Properties) -> Vec<String> {
-    properties
-        .iter()
-        .filter_map(|(key, value)| check(key, value).err())
-        .map(|error| match error {
-            KafkaError::FixedProperty { key, why } => {
-                format!(
-                    "kafka.properties.{}: cannot be changed: {why}",
-                    familiar(&key)
-                )
-            }
-            KafkaError::UnknownProperty { key } => {
-                format!("kafka.properties.{key}: not a librdkafka setting")
-            }
-            KafkaError::InvalidProperty { key } => {
-                format!(
-                    "kafka.properties.{}: librdkafka refuses the value",
-                    familiar(&key)
-                )
-            }
-            other => format!("kafka.properties: {other}"),
-        })
-        .collect()
-}
-
-fn check(key: &str, value: &str) -> Result<(), KafkaError> {
-    if let Some(fixed) = FIXED.iter().find(|fixed| fixed.key == key)
-        && !fixed.allowed.contains(&value)
-    {
-        return Err(KafkaError::FixedProperty {
-            key: familiar(key).to_owned(),
-            why: fixed.why,
-        });
-    }
-    if key.starts_with("test.mock.") {
-        return Err(KafkaError::FixedProperty {
-            key: key.to_owned(),
-            why: "events would go to a cluster that does not exist",
-        });
-    }
-    if BOUNDED.contains(&key) && value.trim() == "0" {
-        return Err(KafkaError::FixedProperty {
-            key: key.to_owned(),
-            why: "0 takes the bound off the queue",
-        });
-    }
-    ClientConfig::new()
-        .set(key, value)
-        .create_native_config()
-        .map(drop)
-        .map_err(KafkaError::client)
-}
-
 /// The settings of one client.
 ///
 /// # Errors
@@ -355,8 +215,7 @@ pub(crate) fn client_config(config: &KafkaConfig, role: Role) -> Result<ClientCo
     for (key, value) in config.properties.iter() {
         check(key, value)?;
         // A repeated one is set already, as this kind of client needs it.
-        let fixed = FIXED.iter().any(|fixed| fixed.key == key);
-        if !fixed && concerns(role, key) {
+        if !is_fixed(key) && concerns(role, key) {
             client.set(key, value);
         }
     }
@@ -506,28 +365,5 @@ mod tests {
         let told = session(&[("session.timeout.ms", "6000")]);
         assert_eq!(told.as_deref(), Some("6000"));
         assert_eq!(session(&[("group.protocol", "consumer")]), None);
-    }
-
-    #[test]
-    fn problems_name_the_key_and_never_the_value() {
-        let problems = problems(
-            &with(&[
-                ("sasl.mechanismo", "hunter2"),
-                ("security.protocol", "hunter2"),
-                ("acks", "hunter2"),
-            ])
-            .properties,
-        );
-        assert_eq!(problems.len(), 3);
-        assert!(
-            problems.iter().all(|problem| !problem.contains("hunter2")),
-            "{problems:?}"
-        );
-        assert!(
-            problems
-                .iter()
-                .any(|p| p.starts_with("kafka.properties.acks: ")),
-            "{problems:?}"
-        );
     }
 }
