@@ -51,6 +51,7 @@ const KILLED: &[&str] = &[
     "prometheus",
 ];
 const OURS: &[&str] = &["intake", "sink", "query"];
+const UP: &[&str] = &["up", "--no-build", "--pull", "never", "--detach", "--wait"];
 const ASK: Duration = Duration::from_secs(10);
 /// The broker answers who may ask within milliseconds, and others never.
 const STRANGER: Duration = Duration::from_secs(5);
@@ -89,13 +90,17 @@ async fn check(project: &Project) -> Result<Table> {
     posture::check_profiles(project).await?;
     let keys = vendors::make_keys(project).await?;
     let began = Instant::now();
-    up(project, &[]).await?;
+    let minimal = ["--profile", "minimal"];
+    project.compose(&[&minimal, UP].concat()).await?;
     let seconds = began.elapsed().as_secs();
+    let watching = project.containers("prometheus").await?;
+    ensure!(watching.is_empty(), "the profile `minimal` has Prometheus");
+    up(project, &[]).await?;
     posture::check(project, SERVICES).await?;
     let mut site = Site::of(project)?;
     site.turns_strangers_away().await?;
     site.watched(1).await?;
-    let note = format!("`docker compose up --wait` took {seconds} s");
+    let note = format!("`docker compose --profile minimal up --wait` took {seconds} s");
     site.table.note(note);
     for service in KILLED {
         let name = format!("kill -9 of {service}");
@@ -118,6 +123,7 @@ async fn check(project: &Project) -> Result<Table> {
     let called = vendors::check(&site, ORIGIN, &keys).await?;
     let note = format!("{called} clients of vendors, each with a key of its own project");
     site.table.note(note);
+    load(project).await?;
     // SIGTERM drains: whoever is stopped ends well, and before compose kills it.
     let stop = [&["stop"], OURS].concat();
     project.compose(&stop).await?;
@@ -126,8 +132,15 @@ async fn check(project: &Project) -> Result<Table> {
 }
 
 async fn up(project: &Project, options: &[&str]) -> Result<()> {
-    let up = ["up", "--no-build", "--pull", "never", "--detach", "--wait"];
-    project.compose(&[&up, options, SERVICES].concat()).await?;
+    project.compose(&[UP, options, SERVICES].concat()).await?;
+    Ok(())
+}
+
+/// The profile `load`, for seconds instead of minutes: all of it has to be accepted.
+async fn load(project: &Project) -> Result<()> {
+    project.choose("LOAD_DURATION", "3s")?;
+    let run = ["--profile", "load", "run", "--rm", "--no-TTY", "load"];
+    project.compose(&run).await?;
     Ok(())
 }
 

@@ -106,6 +106,16 @@ impl Project {
         Ok(line.with_context(|| format!("no {name}"))?.to_owned())
     }
 
+    /// Adds a line to `.env`, which is stronger than those before it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn choose(&self, name: &str, value: &str) -> Result<()> {
+        let text = std::fs::read_to_string(self.path(".env"))?;
+        std::fs::write(self.path(".env"), format!("{text}{name}={value}\n"))?;
+        Ok(())
+    }
+
     /// Runs `docker compose`; it must end well. Returns what it prints.
     ///
     /// # Errors
