@@ -115,7 +115,11 @@ fn take<'a>(
     let item = Item::read(sent)?;
     let names = item.names();
     let (rating, shown) = item.into_rating()?;
-    let id = rating.id(call.project);
+    let limits = call.limits;
+    let id = rating.id(
+        call.project,
+        limits.max_json_bytes.max(limits.max_text_bytes),
+    );
     let operation = rating.into_operation(id);
     call.check(&operation)
         .map_err(|error| names.as_sent(error))?;

@@ -38,6 +38,7 @@ pub use batch::{Batch, Record};
 pub use call::{Call, Content};
 pub use plaudit_event::Search;
 pub use search::Stored;
+pub use sent::MAX_ENTRIES;
 pub use token::{Token, TokenError, TokenKey};
 pub use vendor::{
     Access, Action, Endpoint, Fault, Form, Hints, Mounted, ParseFound, Parsed, Refusal, Table,

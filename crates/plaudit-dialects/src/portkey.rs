@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::call::follow_value;
 use crate::json::written;
+use crate::sent::Elements;
 use crate::vendor::text;
 use crate::{Access, Action, Answer, Batch, Call, Endpoint, Fates, Form, Parsed, Refusal, Vendor};
 
@@ -88,8 +89,8 @@ fn create<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal> {
     let text = text(body)?;
     let mut batch = call.batch(text.len());
     if text.trim_ascii_start().starts_with('[') {
-        let items: Vec<&RawValue> = parse(text)?;
-        return create_all(call, batch, &items);
+        let items: Elements<'_> = parse(text)?;
+        return create_all(call, batch, &items.0);
     }
     let item: Item<'a> = parse(text)?;
     if let Some(items) = item.as_list() {

@@ -7,7 +7,7 @@ use plaudit_event::{Json, Text};
 use serde_json::value::RawValue;
 
 use crate::json::Object;
-use crate::sent::Entries;
+use crate::sent::{Elements, Entries};
 
 /// Where some clients put their users' keys for model providers. No dialect keeps it,
 /// also those whose clients never send it: a request may be taken for another's.
@@ -62,7 +62,8 @@ pub(crate) fn entries(raw: &RawValue) -> Option<Entries<'_>> {
 
 /// The elements of an array; `None` for other kinds.
 pub(crate) fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(raw.get()).ok()
+    let elements: Elements<'_> = serde_json::from_str(raw.get()).ok()?;
+    Some(elements.0)
 }
 
 /// An object of entries, for `metadata`; `None` when there are none.

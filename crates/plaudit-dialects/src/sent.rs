@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use plaudit_event::{
     Edit, FieldError, ItemCode, Json, Micros, Tags, Target, TargetKind, Text, Value,
 };
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -21,6 +21,8 @@ use uuid::Uuid;
 /// one counts.
 pub(crate) struct Fields<A> {
     map: A,
+    /// How many there have been.
+    count: usize,
     /// The first fault.
     pub(crate) fault: Option<FieldError>,
 }
@@ -56,6 +58,10 @@ pub(crate) trait FromSent<'de>: Sized {
     }
 }
 
+/// More entries of an object than any that is taken has, and more elements of an array:
+/// each is kept for a while in several times its own bytes.
+pub const MAX_ENTRIES: usize = 1 << 16;
+
 /// The longest name of an unknown field that an answer repeats, in characters.
 const MAX_SHOWN_NAME: usize = 64;
 
@@ -63,11 +69,16 @@ const MAX_SHOWN_NAME: usize = 64;
 
 impl<'de, A: MapAccess<'de>> Fields<A> {
     pub(crate) fn new(map: A) -> Self {
-        Self { map, fault: None }
+        Self {
+            map,
+            count: 0,
+            fault: None,
+        }
     }
 
     /// The next field's name.
     pub(crate) fn next(&mut self) -> Result<Option<Text<'de>>, A::Error> {
+        bounded(&mut self.count)?;
         self.map.next_key()
     }
 
@@ -176,6 +187,18 @@ pub(crate) fn number(json: &Json<'_>) -> Option<f64> {
         .then(|| text.parse().ok())?
 }
 
+/// Counts an entry.
+///
+/// # Errors
+/// When there have been too many.
+fn bounded<E: Error>(count: &mut usize) -> Result<(), E> {
+    *count += 1;
+    if *count > MAX_ENTRIES {
+        return Err(E::custom("an object has too many fields"));
+    }
+    Ok(())
+}
+
 fn skip_object<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
     while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
     Ok(())
@@ -199,7 +222,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
                 let mut entries = Vec::new();
+                let mut count = 0;
                 while let Some(entry) = map.next_entry()? {
+                    bounded(&mut count)?;
                     entries.push(entry);
                 }
                 Ok(Entries(entries))
@@ -207,6 +232,40 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
         }
 
         deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+// === the elements of an array ===
+
+/// The elements of an array, in order; of too many only the first, and these are more
+/// than a request may have.
+pub(crate) struct Elements<'a>(pub(crate) Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ElementsVisitor;
+
+        impl<'de> Visitor<'de> for ElementsVisitor {
+            type Value = Elements<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Elements<'de>, A::Error> {
+                let mut elements = Vec::new();
+                while elements.len() < MAX_ENTRIES {
+                    match seq.next_element()? {
+                        Some(element) => elements.push(element),
+                        None => return Ok(Elements(elements)),
+                    }
+                }
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Elements(elements))
+            }
+        }
+
+        deserializer.deserialize_seq(ElementsVisitor)
     }
 }
 
@@ -315,15 +374,17 @@ impl<'de> FromSent<'de> for Tags<'de> {
     const EXPECTED: &'static str = "an object of strings";
 
     fn from_object<A: MapAccess<'de>>(mut map: A) -> Result<Result<Self, Fault>, A::Error> {
-        let mut tags = Ok(Tags::default());
+        let mut pairs = Ok(Vec::new());
+        let mut count = 0;
         while let Some((key, Sent(text))) = map.next_entry::<Text<'de>, Sent<Text<'de>>>()? {
-            match (&mut tags, text) {
-                (Ok(tags), Ok(Edit::Set(text))) => tags.insert(key, text),
+            bounded(&mut count)?;
+            match (&mut pairs, text) {
+                (Ok(pairs), Ok(Edit::Set(text))) => pairs.push((key, text)),
                 // The key is the client's own: it is not repeated.
-                _ => tags = Err(Fault::Type),
+                _ => pairs = Err(Fault::Type),
             }
         }
-        Ok(tags)
+        Ok(pairs.map(Tags::from))
     }
 }
 
@@ -346,5 +407,45 @@ impl<'de> FromSent<'de> for Target<'de> {
             (None, Edit::Set(_), _) => Err(Fault::Inside(FieldError::missing("target.id"))),
             (None, _, _) => Err(Fault::Inside(FieldError::missing("target.kind"))),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An object, and an array, of so many.
+    fn of(count: usize) -> [String; 2] {
+        let fields: Vec<_> = (0..count)
+            .map(|number| format!(r#""{number}":"""#))
+            .collect();
+        [
+            format!("{{{}}}", fields.join(",")),
+            format!("[{}]", vec!["0"; count].join(",")),
+        ]
+    }
+
+    #[test]
+    fn p5_an_object_with_too_many_fields_is_refused_before_all_are_kept() {
+        let [most, _] = of(MAX_ENTRIES);
+        let [more, _] = of(MAX_ENTRIES + 1);
+        let entries = |text: &str| serde_json::from_str::<Entries<'_>>(text).map(|all| all.0.len());
+        assert_eq!(entries(&most).unwrap(), MAX_ENTRIES);
+        assert!(entries(&more).is_err());
+        let tags =
+            |text: &str| serde_json::from_str::<Sent<Tags<'_>>>(text).map(|all| all.0.is_ok());
+        assert!(tags(&most).unwrap());
+        assert!(tags(&more).is_err());
+    }
+
+    #[test]
+    fn p5_of_an_array_with_too_many_elements_enough_are_kept_to_tell() {
+        let elements =
+            |text: &str| serde_json::from_str::<Elements<'_>>(text).map(|all| all.0.len());
+        for (count, kept) in [(0, 0), (3, 3), (MAX_ENTRIES + 9, MAX_ENTRIES)] {
+            let [_, array] = of(count);
+            assert_eq!(elements(&array).unwrap(), kept);
+        }
+        assert!(elements("[0,").is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! One feedback: the union of what the dialects can say.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::str::FromStr;
 
@@ -313,6 +315,42 @@ impl<'a> Tags<'a> {
     }
 }
 
+impl<'a> From<Vec<(Text<'a>, Text<'a>)>> for Tags<'a> {
+    /// Of several texts of one key the last counts, in the place of the first.
+    ///
+    /// The time is in proportion to the number of pairs, whatever they are: there may be
+    /// far more than a feedback may have.
+    fn from(pairs: Vec<(Text<'a>, Text<'a>)>) -> Self {
+        /// So few are compared with each other sooner than they are hashed.
+        const FEW: usize = 16;
+
+        let is_new = |index: usize| {
+            let (before, rest) = pairs.split_at(index);
+            let key = rest.first().map(|(key, _)| key);
+            before.iter().all(|(known, _)| Some(known) != key)
+        };
+        if pairs.len() <= FEW && (0..pairs.len()).all(is_new) {
+            return Self(pairs);
+        }
+        let mut places = HashMap::with_capacity(pairs.len());
+        let mut tags: Vec<(Text<'a>, Text<'a>)> = Vec::with_capacity(pairs.len());
+        for (key, text) in pairs {
+            match places.entry(key.clone()) {
+                Entry::Vacant(place) => {
+                    place.insert(tags.len());
+                    tags.push((key, text));
+                }
+                Entry::Occupied(place) => {
+                    if let Some((_, known)) = tags.get_mut(*place.get()) {
+                        *known = text;
+                    }
+                }
+            }
+        }
+        Self(tags)
+    }
+}
+
 impl Serialize for Tags<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.iter())
@@ -331,11 +369,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Tags<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tags<'de>, A::Error> {
-                let mut tags = Tags::default();
-                while let Some((key, text)) = map.next_entry::<Text<'de>, Text<'de>>()? {
-                    tags.insert(key, text);
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry::<Text<'de>, Text<'de>>()? {
+                    pairs.push(pair);
                 }
-                Ok(tags)
+                Ok(pairs.into())
             }
         }
 
@@ -351,6 +389,22 @@ mod tests {
     fn the_last_of_two_tags_with_one_key_wins() {
         let tags: Tags<'_> = serde_json::from_str(r#"{"a":"1","b":"2","a":"3"}"#).unwrap();
         assert_eq!(tags.iter().collect::<Vec<_>>(), [("a", "3"), ("b", "2")]);
+    }
+
+    #[test]
+    fn p5_many_tags_are_the_same_as_one_after_the_other() {
+        let mut one_by_one = Tags::default();
+        let mut pairs: Vec<(Text<'_>, Text<'_>)> = Vec::new();
+        for number in 0..100 {
+            let (key, text) = (format!("k{}", number % 60), number.to_string());
+            one_by_one.insert(key.clone(), text.clone());
+            pairs.push((key.into(), text.into()));
+        }
+        assert_eq!(Tags::from(pairs), one_by_one);
+        // Compared with each other these would take hours.
+        let pair = |number: u32| (number.to_string().into(), "".into());
+        let many: Vec<_> = (0..1 << 20).map(pair).collect();
+        assert_eq!(Tags::from(many).len(), 1 << 20);
     }
 
     #[test]

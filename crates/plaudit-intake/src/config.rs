@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use plaudit_dialects::MAX_ENTRIES;
 use plaudit_event::{Limits, UnknownMetrics};
 use plaudit_service::{ConnectionsConfig, TlsConfig};
 use serde::{Deserialize, Serialize};
@@ -49,13 +50,15 @@ pub struct LimitsConfig {
     pub stream_bytes: usize,
     /// Metrics that one project may declare at run time; 400 beyond.
     pub declared_metrics: usize,
-    /// Events of one request; 413 beyond.
+    /// Events of one request, less than 65,536; 413 beyond.
     pub events_per_request: usize,
     /// Bodies of all requests that are not answered yet, in bytes after
-    /// decompression; 503 beyond. The intake needs about one and a half times as
-    /// much memory for them, beside the producer's queue.
+    /// decompression, and what is kept to decompress a multipart one; 503 beyond. The
+    /// intake needs about one and a half times as much memory for them, beside the
+    /// producer's queue.
     pub buffered_bytes: usize,
-    /// Requests that are not answered yet; 503 beyond.
+    /// Requests that are not answered yet, one in eight of them without a key; 503
+    /// beyond.
     pub concurrent_requests: usize,
     /// Requests a second of one key, 429 beyond; a second's worth may come at
     /// once. 0 is no limit.
@@ -127,6 +130,11 @@ impl IntakeConfig {
             if number == 0 {
                 problems.push(format!("intake.limits.{key}: must be at least 1"));
             }
+        }
+        if limits.events_per_request >= MAX_ENTRIES {
+            problems.push(format!(
+                "intake.limits.events_per_request: must be less than {MAX_ENTRIES}"
+            ));
         }
         for (key, duration) in [
             ("intake.http_timeout", self.http_timeout),

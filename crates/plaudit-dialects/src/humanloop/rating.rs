@@ -29,12 +29,16 @@ impl<'a> Rating<'a> {
     }
 
     /// The id of the feedback that this says, says anew or takes back.
-    pub(super) fn id(&self, project: &str) -> Uuid {
+    ///
+    /// Values are told apart whatever their spelling, up to `max_bytes`: larger ones are
+    /// refused anyway.
+    pub(super) fn id(&self, project: &str, max_bytes: usize) -> Uuid {
         let user = self.user.as_deref().unwrap_or_default();
         if self.is_single() {
             return identity::one_per_rater(project, &self.data_id, &self.kind, user);
         }
-        let value = self.value.map(spelled_alike).unwrap_or_default();
+        let value = self.value.filter(|sent| sent.get().len() <= max_bytes);
+        let value = value.map(spelled_alike).unwrap_or_default();
         identity::derived(&[project, &self.data_id, &self.kind, user, &value])
     }
 

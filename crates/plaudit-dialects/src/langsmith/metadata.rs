@@ -7,7 +7,6 @@ use serde_json::value::RawValue;
 use super::item::Item;
 use super::{AHEAD, SCORE, SOURCE};
 use crate::json::{Object, written};
-use crate::raw;
 use crate::sent::Entries;
 
 /// The entry with the run that made a feedback, in the metadata of its source.
@@ -29,10 +28,12 @@ pub(super) fn metadata(item: &Item<'_>, refused_time: Option<&str>) -> Option<Js
     {
         object.push(SCORE, score.json());
     }
-    let of_source = item.source.iter().flat_map(|source| &source.rest);
-    let of_source = of_source.map(|(name, raw)| (name.as_str(), raw.get()));
-    if let Some(source) = raw::object(of_source) {
-        object.push(SOURCE, source.get());
+    let mut source = Object::default();
+    for (name, raw) in item.source.iter().flat_map(|source| &source.rest) {
+        source.push(name, raw.get());
+    }
+    if let Some(source) = source.text() {
+        object.push(SOURCE, &source);
     }
     object.finish()
 }

@@ -4,7 +4,6 @@
 use memchr::memchr_iter;
 use plaudit_event::{Declaration, Dialect, Edit, FieldError, Operation, Patch, TargetKind};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{StreamDeserializer, json};
 use uuid::Uuid;
 
@@ -14,7 +13,7 @@ use super::item::{Change, Item};
 use super::metadata::renamed;
 use super::put::Put;
 use crate::json::written;
-use crate::sent::{FromSent as _, Sent};
+use crate::sent::{Elements, FromSent as _, Sent};
 use crate::vendor::text;
 use crate::{Batch, Call, Parsed, Refusal};
 
@@ -26,7 +25,7 @@ const RECORD_SEPARATOR: u8 = 0x1e;
 #[derive(Deserialize)]
 struct Runs<'a> {
     #[serde(borrow, default)]
-    feedback: Option<Vec<&'a RawValue>>,
+    feedback: Option<Elements<'a>>,
 }
 
 /// Reads `POST /feedback`.
@@ -63,7 +62,7 @@ pub(super) fn parts<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refus
 pub(super) fn runs<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusal> {
     let text = text(body)?;
     let runs: Runs<'a> = serde_json::from_str(text).map_err(|error| Refusal::syntax(&error))?;
-    let feedback = runs.feedback.unwrap_or_default();
+    let feedback = runs.feedback.map(|elements| elements.0).unwrap_or_default();
     let bytes = feedback.iter().map(|raw| raw.get().len()).sum();
     let mut reader = Reader::new(call, bytes);
     for raw in feedback {

@@ -23,7 +23,7 @@ use super::answer::{at, detail, invalid};
 use super::item::{Id, Time};
 use super::put::check;
 use super::{PRESIGNED, config};
-use crate::sent::{Fault, Fields, FromSent, Sent, content};
+use crate::sent::{Elements, Fault, Fields, FromSent, Sent, content};
 use crate::token::{self, MAX_LIFETIME};
 use crate::vendor::text;
 use crate::{Call, Parsed, Refusal, Token, TokenKey};
@@ -50,9 +50,14 @@ pub(super) fn mint<'a>(call: &Call<'a>, body: &'a [u8]) -> Result<Parsed, Refusa
     let text = text(body)?;
     let key = call.tokens.ok_or_else(no_tokens)?;
     let array = text.trim_ascii_start().starts_with('[');
-    let items: Vec<&'a RawValue> = match array {
-        true => serde_json::from_str(text).map_err(|error| Refusal::syntax(&error))?,
-        false => vec![serde_json::from_str(text).map_err(|error| Refusal::syntax(&error))?],
+    let syntax = |error| Refusal::syntax(&error);
+    let items = match array {
+        true => {
+            serde_json::from_str::<Elements<'a>>(text)
+                .map_err(syntax)?
+                .0
+        }
+        false => vec![serde_json::from_str(text).map_err(syntax)?],
     };
     if items.len() > call.max_events {
         let max = call.max_events;

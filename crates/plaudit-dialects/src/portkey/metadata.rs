@@ -1,6 +1,7 @@
 //! Portkey's `metadata`: kept whole, and what can be searched of it as tags.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use plaudit_event::{FieldError, Json, Limits, Tags, Text};
 use serde_json::value::RawValue;
@@ -82,7 +83,8 @@ fn index<'t>(text: &'t str, limits: &Limits) -> Result<(Json<'t>, Tags<'t>), Fie
 
 /// The object with more entries. Where both have a key, the object's own stays.
 fn with_extra(object: &str, extra: &[(Text<'_>, &RawValue)]) -> Result<String, FieldError> {
-    let known = entries(object)?.0;
+    let entries = entries(object)?.0;
+    let known: HashSet<&str> = entries.iter().map(|(name, _)| name.as_str()).collect();
     let mut text = object
         .trim_ascii_end()
         .strip_suffix('}')
@@ -90,7 +92,7 @@ fn with_extra(object: &str, extra: &[(Text<'_>, &RawValue)]) -> Result<String, F
         .to_owned();
     let mut first = known.is_empty();
     for (key, raw) in extra {
-        if known.iter().any(|(name, _)| name == key) {
+        if known.contains(key.as_str()) {
             continue;
         }
         if !std::mem::take(&mut first) {

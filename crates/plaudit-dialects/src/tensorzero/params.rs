@@ -4,7 +4,10 @@
 //! order in which they were sent. So does this, without building a tree: only a
 //! body that is no JSON is parsed a second time, for the words that say where.
 
+use std::fmt;
+
 use plaudit_event::{Tags, Text};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -106,7 +109,7 @@ fn string_map<'a>(name: &str, sent: &'a RawValue, body: &[u8]) -> Result<Tags<'a
         return Err(wrong_type(name, sent, "a map"));
     }
     let Entries(entries) = raw::entries(sent).ok_or_else(|| syntax(body))?;
-    let mut tags = Tags::default();
+    let mut pairs = Vec::with_capacity(entries.len());
     for (key, sent) in entries {
         let text = match raw::kind(sent) {
             Kind::Text => string(&key, sent, body)?,
@@ -118,9 +121,9 @@ fn string_map<'a>(name: &str, sent: &'a RawValue, body: &[u8]) -> Result<Tags<'a
                 ));
             }
         };
-        tags.insert(key, text);
+        pairs.push((key, text));
     }
-    Ok(tags)
+    Ok(pairs.into())
 }
 
 /// Whether the gateway's parser would call this JSON too: it takes no number that
@@ -177,10 +180,62 @@ fn no_object(body: &[u8]) -> Denied {
     }
 }
 
+/// A value that is read as far as anything is, and not kept: of one, serde_json's own
+/// value takes many times its bytes.
+struct Read;
+
+impl<'de> Deserialize<'de> for Read {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Read {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+        while seq.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        while map.next_entry::<Text<'de>, Self>()?.is_some() {}
+        Ok(self)
+    }
+}
+
 /// Says where a body stops being JSON.
 fn syntax(body: &[u8]) -> Denied {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let fault = match serde_path_to_error::deserialize::<_, serde_json::Value>(&mut json) {
+    let fault = match serde_path_to_error::deserialize::<_, Read>(&mut json) {
         Ok(_) => json.end().err().map(|error| error.to_string()),
         Err(error) => Some(match place(error.path()) {
             Some(place) => format!("{place}: {}", error.inner()),
