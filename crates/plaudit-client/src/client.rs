@@ -109,8 +109,9 @@ impl Client {
     }
 
     /// Sends feedbacks now, in requests of at most
-    /// [`max_events`](BatchLimits::max_events), and waits for all receipts; the
-    /// results are in the order of the feedbacks.
+    /// [`max_events`](BatchLimits::max_events) that end with the one that makes them
+    /// [`max_bytes`](BatchLimits::max_bytes) long, and waits for all receipts; the results
+    /// are in the order of the feedbacks.
     ///
     /// Dropped midway, an unknown part of them is stored.
     ///
@@ -128,7 +129,7 @@ impl Client {
             .collect::<Result<Vec<_>, Error>>()?;
         let mut verdicts = Vec::with_capacity(items.len());
         while !items.is_empty() {
-            let rest = items.split_off(items.len().min(self.0.limits.max_events.max(1)));
+            let rest = items.split_off(first_batch(&items, &self.0.limits));
             self.0
                 .delivery
                 .deliver(&mut items, |placed, verdict| {
@@ -187,6 +188,17 @@ impl Client {
     pub fn api(&self) -> &Api {
         &self.0.delivery.api
     }
+}
+
+/// How many of the items go into one request; at least one.
+fn first_batch(items: &[Placed], limits: &BatchLimits) -> usize {
+    let mut bytes = 0;
+    let before_full = items.iter().take(limits.max_events).position(|placed| {
+        bytes += placed.item.json.len();
+        bytes >= limits.max_bytes
+    });
+    let most = items.len().min(limits.max_events.max(1));
+    before_full.map_or(most, |last| last + 1)
 }
 
 // === impl Inner ===
