@@ -14,15 +14,15 @@ pub struct QueryConfig {
     pub listen: SocketAddr,
     /// Items of a page when the request names no `limit`.
     pub default_limit: usize,
-    /// The largest `limit`. It bounds the memory of a request.
+    /// The largest `limit`. A page of more than 32 MiB is refused whatever its limit.
     pub max_limit: usize,
     /// How long a read may take; then it is ended and answered with 503.
     ///
     /// The server is given the same time, in whole seconds.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// Reads at one time; one more is answered with 503 at once. Waiting for
-    /// receipts does not count.
+    /// Reads at one time; one more is answered with 503 at once, or waits if it is
+    /// about receipts.
     pub max_concurrent: usize,
     /// TLS of the API.
     pub tls: TlsConfig,

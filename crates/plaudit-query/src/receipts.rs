@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, http::StatusCode};
 use plaudit_event::{Outcome, Receipt};
 use plaudit_service::{ApiError, ErrorCode};
-use plaudit_store::read::Settled;
+use plaudit_store::read::{Reader, Settled};
 use serde::Deserialize;
 
 use crate::error::{busy, failed};
@@ -30,6 +30,10 @@ struct Question {
     #[serde(default = "default_wait_ms")]
     timeout_ms: u64,
 }
+
+/// In how many places of the ledger one request may make us look: those of its topics'
+/// partitions, and offsets of one that are far apart.
+const MAX_PLACES: usize = 1024;
 
 const fn default_wait_ms() -> u64 {
     5000
@@ -65,9 +69,13 @@ pub(crate) async fn several(
     let receipts: Vec<Receipt> = parsed
         .map(|(index, text)| parse(text, || format!("receipts[{index}]")))
         .collect::<Result<_, _>>()?;
+    if Reader::places(&receipts) > MAX_PLACES {
+        let message = format!("receipts of at most {MAX_PLACES} partitions");
+        return Err(ApiError::new(ErrorCode::TooManyEvents, message).in_field("receipts"));
+    }
 
     let wait = Duration::from_millis(question.timeout_ms).min(limits.max_wait);
-    let mut known = app.reader.receipts(&receipts).await.map_err(failed)?;
+    let mut known = look(&app, &receipts).await?;
     let pending = receipts
         .iter()
         .filter(|receipt| !is_settled(known.get(receipt)));
@@ -78,13 +86,20 @@ pub(crate) async fn several(
         if let Ok(Err(TooManyWait)) = waited {
             return Err(busy());
         }
-        known = app.reader.receipts(&receipts).await.map_err(failed)?;
+        known = look(&app, &receipts).await?;
     }
     let items = receipts
         .iter()
         .map(|receipt| view(receipt, &known))
         .collect();
     Ok(Json(ReceiptsView { items }).into_response())
+}
+
+/// What the ledger knows now: a read among the others, which waits for its turn.
+async fn look(app: &App, receipts: &[Receipt]) -> Result<HashMap<Receipt, Settled>, ApiError> {
+    // Closed by nobody.
+    let _turn = app.reads.acquire().await.map_err(|_| busy())?;
+    app.reader.receipts(receipts).await.map_err(failed)
 }
 
 fn read(body: Result<Bytes, BytesRejection>) -> Result<Question, ApiError> {

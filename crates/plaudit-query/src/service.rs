@@ -56,7 +56,9 @@ pub(crate) struct App {
     pub(crate) reader: Reader,
     pub(crate) ledger: LedgerWatch,
     keyring: Arc<Keyring>,
-    reads: Arc<Semaphore>,
+    pub(crate) reads: Arc<Semaphore>,
+    /// Requests that may wait for receipts.
+    waits: Arc<Semaphore>,
 }
 
 /// The largest request body, in bytes: receipts.
@@ -95,6 +97,7 @@ pub async fn run(
     let (ledger, watcher) = watch::new(reader.clone(), &deps.config.receipts);
     let app = App {
         reads: Arc::new(Semaphore::new(deps.config.max_concurrent)),
+        waits: Arc::new(Semaphore::new(deps.config.receipts.max_waiting)),
         config: Arc::new(deps.config),
         reader: reader.clone(),
         ledger,
@@ -183,6 +186,9 @@ async fn admit(
         request.extensions_mut().insert(principal);
     }
     if route.waits() {
+        let _waits = app.waits.try_acquire().map_err(|full| match full {
+            TryAcquireError::NoPermits | TryAcquireError::Closed => error::busy(),
+        })?;
         // As long as it may wait, and with it the time for its body and its reads.
         let patience = app.config.receipts.max_wait + app.config.timeout;
         let answer = tokio::time::timeout(patience, next.run(request)).await;

@@ -101,37 +101,42 @@ impl Watcher {
                 () = stop.cancelled() => break,
                 looked = self.look(&waiting) => looked,
             };
-            match looked {
-                Some(found) => {
-                    pause = self.poll_interval;
-                    waiting = waiting
-                        .into_iter()
-                        .filter_map(|waiter| waiter.told(&found))
-                        .collect();
-                }
-                None => pause = (pause * 2).min(MAX_PAUSE),
-            }
+            let (found, is_whole) = looked;
+            pause = match is_whole {
+                true => self.poll_interval,
+                false => (pause * 2).min(MAX_PAUSE),
+            };
+            waiting = waiting
+                .into_iter()
+                .filter_map(|waiter| waiter.told(&found))
+                .collect();
         }
         metrics::waiting(0);
     }
 
-    /// What the ledger knows of all that is waited for; `None` when it cannot
-    /// be read, which is no news to those who wait.
-    async fn look(&self, waiting: &[Waiter]) -> Option<HashMap<Receipt, Settled>> {
+    /// What the ledger knows of all that is waited for, and whether it could be read
+    /// whole: what could not is no news to those who wait.
+    async fn look(&self, waiting: &[Waiter]) -> (HashMap<Receipt, Settled>, bool) {
         let receipts: HashSet<&Receipt> =
             waiting.iter().flat_map(|waiter| &waiter.pending).collect();
-        let receipts: Vec<Receipt> = receipts.into_iter().cloned().collect();
+        let mut receipts: Vec<Receipt> = receipts.into_iter().cloned().collect();
+        // So that those of one place are asked for together.
+        receipts.sort_unstable_by(|one, other| {
+            let place = |receipt: &Receipt| (receipt.partition, receipt.offset);
+            (&one.topic, place(one)).cmp(&(&other.topic, place(other)))
+        });
         let mut found = HashMap::new();
+        let mut is_whole = true;
         for some in receipts.chunks(RECEIPTS_A_QUERY) {
             match self.reader.receipts(some).await {
                 Ok(known) => found.extend(known),
                 Err(error) => {
                     tracing::debug!(%error, "cannot read the ledger for those who wait");
-                    return None;
+                    is_whole = false;
                 }
             }
         }
-        Some(found)
+        (found, is_whole)
     }
 }
 

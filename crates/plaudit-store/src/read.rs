@@ -62,8 +62,9 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 /// The most rows of one answer; no question here expects as many.
 const MAX_RESULT_ROWS: u32 = 100_000;
 
-/// The most bytes of one answer before compression.
-const MAX_RESULT_BYTES: u32 = 256 << 20;
+/// The most bytes of one answer before compression: the query service has them as rows
+/// and as JSON.
+const MAX_RESULT_BYTES: u32 = 32 << 20;
 
 /// The longest text of a query: a page of candidates, each a trace id and an id.
 const MAX_QUERY_BYTES: u32 = 16 << 20;

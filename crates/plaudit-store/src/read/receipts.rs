@@ -29,6 +29,9 @@ struct SettledRow {
     why: String,
 }
 
+/// A server refuses a query of too many parts, and each place is one.
+const PLACES_A_QUERY: usize = 64;
+
 /// Offsets of one partition that are near each other.
 #[derive(Debug, Eq, PartialEq)]
 struct Cluster {
@@ -47,13 +50,26 @@ impl Reader {
         &self,
         receipts: &[Receipt],
     ) -> Result<HashMap<Receipt, Settled>, ReadError> {
-        let questions = clusters(receipts).into_iter().filter_map(|cluster| {
+        let mut settled = HashMap::new();
+        for some in clusters(receipts).chunks(PLACES_A_QUERY) {
+            settled.extend(self.settled(some).await?);
+        }
+        Ok(settled)
+    }
+
+    /// In how many places of the ledger these are looked for.
+    pub fn places(receipts: &[Receipt]) -> usize {
+        clusters(receipts).len()
+    }
+
+    async fn settled(&self, clusters: &[Cluster]) -> Result<HashMap<Receipt, Settled>, ReadError> {
+        let questions = clusters.iter().filter_map(|cluster| {
             // A range begins at most MAX_SPAN before what it covers, which is
             // what makes this a look-up by key.
             let (lowest, highest) = (*cluster.offsets.first()?, *cluster.offsets.last()?);
             let sql = Sql::new("SELECT topic, partition, asked, toString(max(outcome)) AS strongest, argMax(reason, outcome) AS why
                 FROM {db}.ledger ARRAY JOIN arrayFilter(o -> first <= o AND o <= last, ")
-                .with("CAST(?, 'Array(Int64)')) AS asked", [Value::Numbers(cluster.offsets)])
+                .with("CAST(?, 'Array(Int64)')) AS asked", [Value::Numbers(cluster.offsets.clone())])
                 .with(
                     " WHERE topic = ? AND partition = ? AND first BETWEEN ? AND ? AND last >= ?",
                     [
