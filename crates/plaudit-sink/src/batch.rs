@@ -14,6 +14,8 @@ use plaudit_store::{Change, ChangeKind, RowPosition, encode_feedback};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::config::BatchConfig;
+
 /// Where a record stands, and when Kafka got it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Position {
@@ -79,33 +81,40 @@ pub(crate) struct Batch {
     rows: Vec<u8>,
     /// Keys and payloads of the puts.
     originals: Vec<u8>,
+    /// The most bytes of rows that its buffers have held.
+    most: usize,
     /// Bytes of the other records. Counted as they come: it is asked at every record.
     other_bytes: usize,
 }
+
+/// Room beyond which a batch's buffers grow as they have to: no machine may have as much.
+const MOST_ROOM: usize = 256 << 20;
 
 /// The record was written by a newer Plaudit: it is to be held.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Newer(pub(crate) u16);
 
 impl Batch {
-    /// An empty batch with room for as much as this one holds, and a little more:
-    /// a buffer of many megabytes that grows leaves a hole as large behind it.
-    pub(crate) fn successor(&self) -> Self {
-        let room = |length: usize| length + length / 8;
+    /// An empty batch with room for all that it may hold. A buffer of many megabytes that
+    /// grows leaves a hole as large behind it; what of one is not used yet takes no memory.
+    pub(crate) fn with_room(limits: &BatchConfig) -> Self {
+        // Rows are about as long as the records they come from.
+        let half = limits.max_bytes.min(MOST_ROOM) / 2;
+        let room = half + half / 8;
         Self {
-            puts: Vec::with_capacity(room(self.puts.len())),
-            rows: Vec::with_capacity(room(self.rows.len())),
-            originals: Vec::with_capacity(room(self.originals.len())),
+            puts: Vec::with_capacity(limits.max_rows.min(MOST_ROOM / size_of::<Put>())),
+            rows: Vec::with_capacity(room),
+            originals: Vec::with_capacity(room),
             ..Self::default()
         }
     }
 
-    /// An empty batch in the buffers of this one, unless they are far too large for
-    /// what comes now. Buffers of many megabytes that come and go leave holes that
-    /// nothing else fits.
-    pub(crate) fn emptied(mut self) -> Self {
-        if self.rows.len() < self.rows.capacity() / 8 {
-            return self.successor();
+    /// An empty batch in the buffers of this one, unless they have held far more than came
+    /// now: then their memory is given back.
+    pub(crate) fn emptied(mut self, limits: &BatchConfig) -> Self {
+        let most = self.most.max(self.rows.len());
+        if self.rows.len() < most / 8 {
+            return Self::with_room(limits);
         }
         self.puts.clear();
         self.rows.clear();
@@ -114,6 +123,7 @@ impl Batch {
             puts: self.puts,
             rows: self.rows,
             originals: self.originals,
+            most,
             ..Self::default()
         }
     }
@@ -390,6 +400,29 @@ pub(crate) mod tests {
             (key, payload.to_vec()),
             (&b"k"[..], record(1, 1, Operation::Put))
         );
+    }
+
+    #[test]
+    fn p5_buffers_are_used_again_and_given_back_when_they_have_held_far_more() {
+        let limits = BatchConfig {
+            max_rows: 100,
+            max_bytes: 1 << 20,
+            ..BatchConfig::default()
+        };
+        let mut batch = Batch::with_room(&limits);
+        let first = batch.rows.as_ptr();
+        for rows in [90, 20, 90] {
+            for offset in 0..rows {
+                push(&mut batch, 0, offset, &record(1, offset, Operation::Put)).unwrap();
+            }
+            assert_eq!(batch.rows.as_ptr(), first, "it has not grown");
+            batch = batch.emptied(&limits);
+            assert!(batch.is_empty() && batch.all_rows().is_empty());
+            assert_eq!(batch.rows.as_ptr(), first);
+        }
+        push(&mut batch, 0, 0, &record(1, 0, Operation::Put)).unwrap();
+        assert!(batch.most > 0);
+        assert_eq!(batch.emptied(&limits).most, 0);
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Default for BatchConfig {
             max_rows: 50_000,
             // So that narrow events close a batch by their number: what ClickHouse
             // spends on an event falls with the rows of a part.
-            max_bytes: 32 << 20,
+            max_bytes: 28 << 20,
             max_age: Duration::from_secs(1),
         }
     }

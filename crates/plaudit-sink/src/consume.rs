@@ -109,12 +109,13 @@ impl Work {
         stop: CancellationToken,
     ) -> Self {
         let now = Instant::now();
+        let batch = Batch::with_room(&steps.config.batch);
         Self {
             steps,
             handle,
             readiness,
             stop,
-            batch: Batch::default(),
+            batch,
             under_way: JoinSet::new(),
             spare: Vec::new(),
             sizes: BTreeMap::new(),
@@ -253,7 +254,7 @@ impl Work {
             return;
         }
         let next = self.spare.pop();
-        let next = next.unwrap_or_else(|| self.batch.successor());
+        let next = next.unwrap_or_else(|| Batch::with_room(&self.steps.config.batch));
         let batch = std::mem::replace(&mut self.batch, next);
         let age = batch.opened_at.map(|at| at.elapsed()).unwrap_or_default();
         metrics::batch_closed(batch.len(), age);
@@ -270,7 +271,8 @@ impl Work {
         let steps = Arc::clone(&self.steps);
         let carry_out = async move {
             let result = steps.carry_out(&batch, read_back).await;
-            (number, result.map(|_| batch.emptied()))
+            let emptied = |_| batch.emptied(&steps.config.batch);
+            (number, result.map(emptied))
         };
         self.under_way.spawn_on(carry_out, &self.handle);
     }

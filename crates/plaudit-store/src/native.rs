@@ -174,10 +174,11 @@ impl<'d> Values<'d> {
         }
     }
 
-    /// Makes room for as many as `rows` in all, each like those of the sample.
+    /// Makes room for as many as `rows` in all, each like those of the sample or a little
+    /// longer: one byte too few would double the buffer.
     fn expect(&mut self, rows: usize) {
         let left = rows.saturating_sub(SAMPLE);
-        let more = |sampled: usize| (sampled * left).div_ceil(SAMPLE);
+        let more = |sampled: usize| (sampled * left * 17).div_ceil(SAMPLE * 16);
         match self {
             Self::Text(texts) => texts.reserve(more(texts.len())),
             Self::Tags { keys, texts, .. } => {
