@@ -15,6 +15,8 @@ use crate::LimitsConfig;
 #[derive(Debug)]
 pub(crate) struct Admission {
     requests: Arc<Pool>,
+    /// Those of them that nobody with a key has sent.
+    unknown: Arc<Pool>,
     bytes: Arc<Pool>,
     rates: Rates,
 }
@@ -47,6 +49,9 @@ struct Bucket {
     at: Instant,
 }
 
+/// One in so many requests under way may be without a key.
+const UNKNOWN_SHARE: usize = 8;
+
 /// Seconds after which a full intake has room again.
 const RETRY_AFTER: u32 = 1;
 
@@ -56,6 +61,7 @@ impl Admission {
     pub(crate) fn new(limits: &LimitsConfig) -> Self {
         Self {
             requests: Pool::of(limits.concurrent_requests),
+            unknown: Pool::of((limits.concurrent_requests / UNKNOWN_SHARE).max(1)),
             bytes: Pool::of(limits.buffered_bytes),
             rates: Rates {
                 per_second: f64::from(limits.requests_per_second),
@@ -69,11 +75,15 @@ impl Admission {
     /// # Errors
     /// 503 when too many are under way.
     pub(crate) fn enter(&self) -> Result<Taken, ApiError> {
-        let mut request = self.requests.none();
-        request
-            .grow(1)
-            .then_some(request)
-            .ok_or_else(|| ApiError::unavailable("too many requests are under way", RETRY_AFTER))
+        one_of(&self.requests)
+    }
+
+    /// Lets in one of these that has no key: strangers are not to take the places of all.
+    ///
+    /// # Errors
+    /// 503 when too many of them are under way.
+    pub(crate) fn enter_unknown(&self) -> Result<Taken, ApiError> {
+        one_of(&self.unknown)
     }
 
     /// Room for a body that is about to be read: none yet.
@@ -102,6 +112,14 @@ impl Admission {
         let error = ApiError::new(ErrorCode::RateLimited, "the key's rate is used up");
         Err(error.retry_after(RETRY_AFTER))
     }
+}
+
+fn one_of(pool: &Arc<Pool>) -> Result<Taken, ApiError> {
+    let mut request = pool.none();
+    request
+        .grow(1)
+        .then_some(request)
+        .ok_or_else(|| ApiError::unavailable("too many requests are under way", RETRY_AFTER))
 }
 
 // === impl Pool ===
@@ -199,6 +217,16 @@ mod tests {
         );
         drop(first);
         assert!(admission.enter().is_ok());
+    }
+
+    #[test]
+    fn p5_strangers_leave_places_for_who_has_a_key() {
+        let admission = admission(|limits| limits.concurrent_requests = 8);
+        let stranger = admission.enter_unknown().unwrap();
+        assert!(admission.enter_unknown().is_err());
+        assert!(admission.enter().is_ok());
+        drop(stranger);
+        assert!(admission.enter_unknown().is_ok());
     }
 
     #[test]

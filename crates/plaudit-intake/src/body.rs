@@ -49,8 +49,6 @@ pub(crate) enum Stopped {
     BrokeOff,
     #[error("the body cannot be decompressed")]
     Corrupt,
-    #[error("the body has no parts where they should be")]
-    NoParts,
 }
 
 /// Bytes that a decoder may add at once.
@@ -90,13 +88,14 @@ pub(crate) async fn read(
 }
 
 /// The body as it arrives, decompressed, for whoever does not keep the whole of it:
-/// its bytes are bounded and not counted against the room.
+/// its bytes are bounded, and of the room only what their decoder keeps is taken.
 ///
 /// # Errors
 /// As [`read`], save that what happens on the way is in the stream: see [`reason`].
 pub(crate) fn stream(
     headers: &HeaderMap,
     body: Body,
+    room: Taken,
     limits: &LimitsConfig,
 ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static, ApiError> {
     let encoding = encoding(headers, announced(headers), limits.stream_bytes)?;
@@ -107,7 +106,27 @@ pub(crate) fn stream(
     );
     let reader = decoder(encoding, body);
     let unpacked = ReaderStream::with_capacity(reader, STEP);
-    Ok(counted(unpacked, Stopped::Bomb, limits.stream_bytes))
+    let unpacked = counted(unpacked, Stopped::Bomb, limits.stream_bytes);
+    Ok(windowed(unpacked, encoding.window(), room))
+}
+
+/// The same chunks, with room for what a decoder keeps of them: it fills its window with
+/// what it has unpacked.
+fn windowed(
+    chunks: impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
+    window: usize,
+    mut room: Taken,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
+    let mut unfilled = window;
+    chunks.map(move |chunk| {
+        let chunk = chunk?;
+        let more = chunk.len().min(unfilled);
+        if !room.grow(more) {
+            return Err(io::Error::other(Stopped::NoRoom));
+        }
+        unfilled -= more;
+        Ok(chunk)
+    })
 }
 
 pub(crate) fn timed_out() -> ApiError {
@@ -254,6 +273,16 @@ pub(crate) fn reason(error: &io::Error) -> Stopped {
 // === impl Encoding ===
 
 impl Encoding {
+    /// What a decoder may keep of what it has unpacked, in bytes.
+    const fn window(self) -> usize {
+        match self {
+            Self::Identity => 0,
+            Self::Gzip | Self::Deflate => 32 << 10,
+            Self::Brotli => 16 << 20,
+            Self::Zstd => 1 << ZSTD_WINDOW_LOG,
+        }
+    }
+
     fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         let Some(name) = headers.get(header::CONTENT_ENCODING) else {
             return Ok(Self::Identity);
@@ -288,7 +317,7 @@ impl From<Stopped> for ApiError {
                 Self::new(ErrorCode::BodyTooLarge, stopped.to_string())
             }
             Stopped::NoRoom => Self::unavailable(stopped.to_string(), 1),
-            Stopped::BrokeOff | Stopped::Corrupt | Stopped::NoParts => {
+            Stopped::BrokeOff | Stopped::Corrupt => {
                 Self::new(ErrorCode::InvalidJson, stopped.to_string())
             }
         }

@@ -23,6 +23,7 @@ mod headers;
 mod intake;
 mod kafka;
 mod metrics;
+mod multipart;
 mod parts;
 mod publish;
 mod query;

@@ -6,27 +6,24 @@
 //! the whole body.
 
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt as _, stream};
-use multer::Multipart;
+use futures_util::{Stream, StreamExt as _};
 use plaudit_service::{ApiError, ErrorCode};
 use tokio::time::timeout;
 
 use crate::LimitsConfig;
 use crate::admission::Taken;
 use crate::body::{self, Stopped};
+use crate::multipart::{Malformed, Piece, Reader, boundary};
 
 /// Between the contents of two parts: neither of them can run into the other.
 const BETWEEN: &[u8] = b"\x1e";
 
-/// Reads the contents of the parts whose name `keep` holds for, in order.
+/// Reads the contents of the parts whose name `keep` holds for, in order. Of the two
+/// rooms one is for these, and given back with them, and one for what passes by.
 ///
 /// # Errors
 /// As [`body::read`]; 400 when it is no multipart body.
@@ -34,15 +31,16 @@ pub(crate) async fn read(
     headers: &HeaderMap,
     body: Body,
     keep: fn(&str) -> bool,
-    room: Taken,
+    rooms: [Taken; 2],
     limits: &LimitsConfig,
 ) -> Result<(Bytes, Taken), ApiError> {
     let boundary = headers
         .get(header::CONTENT_TYPE)
-        .and_then(|value| multer::parse_boundary(value.to_str().ok()?).ok())
+        .and_then(|value| boundary(value.to_str().ok()?))
         .ok_or_else(|| malformed("has no boundary"))?;
-    let stream = body::stream(headers, body, limits)?;
-    let wanted = wanted(stream, boundary, keep, room, limits);
+    let [room, passing] = rooms;
+    let stream = body::stream(headers, body, passing, limits)?;
+    let wanted = wanted(stream, Reader::new(&boundary), keep, room, limits);
     match timeout(limits.body_timeout, wanted).await {
         Ok(wanted) => wanted,
         Err(_) => Err(body::timed_out()),
@@ -50,85 +48,45 @@ pub(crate) async fn read(
 }
 
 async fn wanted(
-    stream: impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
-    boundary: String,
+    mut stream: impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
+    mut form: Reader,
     keep: fn(&str) -> bool,
     mut room: Taken,
     limits: &LimitsConfig,
 ) -> Result<(Bytes, Taken), ApiError> {
-    let unread = Arc::new(AtomicUsize::new(0));
-    let stream = bounded(one_at_a_time(stream), Arc::clone(&unread));
-    let mut multipart = Multipart::new(stream, boundary);
     let mut kept = BytesMut::new();
-    while let Some(mut part) = multipart
-        .next_field()
-        .await
-        .map_err(|error| fault(&error))?
-    {
-        unread.store(0, Ordering::Relaxed);
-        let is_wanted = part.name().is_some_and(keep);
-        if is_wanted && !kept.is_empty() {
-            kept.extend_from_slice(BETWEEN);
-        }
-        while let Some(chunk) = part.chunk().await.map_err(|error| fault(&error))? {
-            unread.store(0, Ordering::Relaxed);
-            if !is_wanted {
-                continue;
+    let mut is_wanted = false;
+    loop {
+        match form.next()? {
+            Piece::Starved => {
+                let chunk = stream.next().await.ok_or(Malformed::Form)?;
+                form.put(&chunk.map_err(|error| body::reason(&error))?);
             }
-            if kept.len() + chunk.len() > limits.decompressed_bytes {
-                return Err(Stopped::Bomb(limits.decompressed_bytes).into());
+            Piece::Part(name) => {
+                is_wanted = name.is_some_and(keep);
+                if is_wanted && !kept.is_empty() {
+                    kept.extend_from_slice(BETWEEN);
+                }
             }
-            if !room.grow(chunk.len()) {
-                return Err(Stopped::NoRoom.into());
+            Piece::Content(_) if !is_wanted => {}
+            Piece::Content(content) => {
+                if kept.len() + content.len() > limits.decompressed_bytes {
+                    return Err(Stopped::Bomb(limits.decompressed_bytes).into());
+                }
+                if !room.grow(content.len()) {
+                    return Err(Stopped::NoRoom.into());
+                }
+                kept.extend_from_slice(content);
             }
-            kept.extend_from_slice(&chunk);
+            Piece::End => return Ok((kept.freeze(), room)),
         }
     }
-    Ok((kept.freeze(), room))
 }
 
-/// The most that may stand before a part, or be a part's headers, in bytes. The
-/// parser keeps it until it has found their end.
-const MAX_UNREAD: usize = 256 << 10;
-
-/// The same chunks, until too many have come of which nothing was made: `unread`
-/// counts them, and whoever reads sets it back.
-fn bounded<S>(chunks: S, unread: Arc<AtomicUsize>) -> impl Stream<Item = io::Result<Bytes>>
-where
-    S: Stream<Item = io::Result<Bytes>>,
-{
-    chunks.map(move |chunk| {
-        let chunk = chunk?;
-        if unread.fetch_add(chunk.len(), Ordering::Relaxed) > MAX_UNREAD {
-            return Err(io::Error::other(Stopped::NoParts));
-        }
-        Ok(chunk)
-    })
-}
-
-/// The same chunks, each only when it is asked for: the parser takes in whatever is
-/// ready, which of a body that is decompressed in memory is all of it.
-fn one_at_a_time<S: Stream + Unpin>(mut chunks: S) -> impl Stream<Item = S::Item> {
-    let mut has_given = false;
-    stream::poll_fn(move |context| {
-        if std::mem::take(&mut has_given) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let chunk = Pin::new(&mut chunks).poll_next(context);
-        has_given = chunk.is_ready();
-        chunk
-    })
-}
-
-/// Why a body could not be read: what its stream said, or its form.
-fn fault(error: &multer::Error) -> ApiError {
-    if let multer::Error::StreamReadFailed(source) = error
-        && let Some(source) = source.downcast_ref::<io::Error>()
-    {
-        return body::reason(source).into();
+impl From<Malformed> for ApiError {
+    fn from(malformed: Malformed) -> Self {
+        Self::new(ErrorCode::InvalidJson, malformed.to_string()).in_field("body")
     }
-    malformed("is not multipart/form-data")
 }
 
 fn malformed(problem: &'static str) -> ApiError {
@@ -137,8 +95,14 @@ fn malformed(problem: &'static str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_compression::tokio::bufread::ZstdEncoder;
     use axum::http::HeaderValue;
+    use futures_util::stream;
     use proptest::prelude::*;
+    use tokio::io::AsyncReadExt as _;
 
     use super::*;
     use crate::admission::Admission;
@@ -152,10 +116,22 @@ mod tests {
     }
 
     async fn read_all(body: Body, limits: &LimitsConfig) -> Result<Vec<u8>, ApiError> {
+        read_packed("identity", body, limits).await
+    }
+
+    async fn read_packed(
+        encoding: &'static str,
+        body: Body,
+        limits: &LimitsConfig,
+    ) -> Result<Vec<u8>, ApiError> {
         let content_type = HeaderValue::from_static("multipart/form-data; boundary=b");
-        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-        let room = Admission::new(limits).room();
-        let kept = read(&headers, body, is_wanted, room, limits).await?;
+        let headers = HeaderMap::from_iter([
+            (header::CONTENT_TYPE, content_type),
+            (header::CONTENT_ENCODING, HeaderValue::from_static(encoding)),
+        ]);
+        let admission = Admission::new(limits);
+        let rooms = [admission.room(), admission.room()];
+        let kept = read(&headers, body, is_wanted, rooms, limits).await?;
         Ok(kept.0.to_vec())
     }
 
@@ -176,28 +152,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn p5_what_passes_by_is_not_held() {
-        let taken = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&taken);
+    async fn p5_what_a_decoder_keeps_takes_room() {
         let whole = [part("post.1", &"x".repeat(1 << 20)), "--b--\r\n".to_owned()].concat();
-        let chunks: Vec<_> = whole
-            .into_bytes()
-            .chunks(1000)
-            .map(Bytes::copy_from_slice)
-            .collect();
-        let all = chunks.len();
-        let chunks = chunks.into_iter().map(move |chunk| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            Ok::<_, io::Error>(chunk)
-        });
-        let mut multipart = Multipart::new(one_at_a_time(stream::iter(chunks)), "b");
-        let first = multipart.next_field().await.unwrap();
-        assert_eq!(first.unwrap().name(), Some("post.1"));
-        let taken = taken.load(Ordering::Relaxed);
-        assert!(
-            taken < 10,
-            "{taken} of {all} chunks for the first part's name"
-        );
+        let mut packed = Vec::new();
+        let mut encoder = ZstdEncoder::new(whole.as_bytes());
+        encoder.read_to_end(&mut packed).await.unwrap();
+        for (encoding, body, room, expected) in [
+            ("zstd", packed.clone(), 1 << 21, None),
+            ("zstd", packed, 1 << 19, Some(ErrorCode::Unavailable)),
+            ("identity", whole.clone().into_bytes(), 1 << 19, None),
+        ] {
+            let limits = LimitsConfig {
+                buffered_bytes: room,
+                ..LimitsConfig::default()
+            };
+            let error = read_packed(encoding, body.into(), &limits).await.err();
+            assert_eq!(error.map(|error| error.code), expected, "{encoding}");
+        }
     }
 
     #[tokio::test]

@@ -123,7 +123,8 @@ impl QueryService {
     /// Passes a read on, and its answer back as it comes.
     ///
     /// # Errors
-    /// 503 when the query service does not answer.
+    /// 503 when the query service does not answer; 400 when it would be asked for
+    /// something else, since a segment of dots is not one in a URL.
     pub(crate) async fn pass_on(
         &self,
         method: Method,
@@ -131,6 +132,12 @@ impl QueryService {
         headers: &HeaderMap,
         id: &RequestId,
     ) -> Result<Response, ApiError> {
+        if uri.path().split('/').any(is_dots) {
+            return Err(ApiError::invalid_parameter(
+                "path",
+                "no segment of dots alone",
+            ));
+        }
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let answer = self
             .client
@@ -231,6 +238,14 @@ impl QueryService {
             .json()
             .await
     }
+}
+
+/// Whether a URL takes a segment of a path for the directory itself or the one above.
+fn is_dots(segment: &str) -> bool {
+    matches!(
+        segment.to_ascii_lowercase().as_str(),
+        "." | ".." | "%2e" | "%2e%2e" | ".%2e" | "%2e."
+    )
 }
 
 fn kept(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {

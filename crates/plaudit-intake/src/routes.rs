@@ -21,9 +21,12 @@ use crate::feedback::{Candidates, take};
 use crate::query::no_query_url;
 use crate::{Intake, Publish, faults};
 
+/// What everybody may read.
+const PUBLIC_READ: &str = "/openapi.json";
+
 /// Reads that are the query service's.
 const READS: [&str; 7] = [
-    "/openapi.json",
+    PUBLIC_READ,
     "/v1/feedback",
     "/v1/feedback/{id}",
     "/v1/metrics",
@@ -77,16 +80,28 @@ fn taking<P: Publish>(method: &str, candidates: Candidates) -> MethodRouter<Arc<
 async fn pass_on<P: Publish>(State(intake): State<Arc<Intake<P>>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let id = RequestId::given(&parts.extensions, &parts.headers);
-    let answer = match intake.admission.enter() {
-        Ok(_entered) => Box::pin(read(&intake, &parts, &id)).await,
-        Err(error) => Err(error),
-    };
+    let answer = Box::pin(read_natively(&intake, &parts, &id)).await;
     answer.unwrap_or_else(|error| {
         let dialect = dialect_of(parts.uri.path(), &hints(&parts.uri, &parts.headers));
         let (status, code) = (error.status(), error.code.code());
         intake.faults.note(dialect, status, code, &id);
         faults::answer(dialect, error, &parts.headers, None, &id)
     })
+}
+
+/// A read that has no dialect's endpoint before it.
+async fn read_natively<P: Publish>(
+    intake: &Intake<P>,
+    parts: &request::Parts,
+    id: &RequestId,
+) -> Result<Response, ApiError> {
+    let _entered = intake.admission.enter()?;
+    if parts.uri.path() != PUBLIC_READ {
+        // What the key may read, the query service says: here it is only counted.
+        let principal = intake.keyring.authenticate(&parts.headers)?;
+        intake.admission.count(&principal.key_id)?;
+    }
+    read(intake, parts, id).await
 }
 
 fn hints<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Hints<'r> {

@@ -37,7 +37,8 @@ pub struct AuthConfig {
     /// The project that every caller has when the mode is `open`.
     pub open_project: String,
     /// Signs the tokens by which a browser may send one feedback without a key, at
-    /// least 32 bytes, the same for every intake; without it none are given out.
+    /// least 32 bytes, the same for every intake; without it none are given out. A
+    /// token outlives the key that asked for it: a new secret ends all of them.
     pub token_secret: Option<Secret>,
 }
 

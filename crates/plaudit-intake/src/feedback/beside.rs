@@ -105,6 +105,7 @@ impl<P: Publish> Exchange<'_, P> {
         let headers = &self.parts.headers;
         let principal = self.intake.keyring.authenticate(headers)?;
         require(Access::Write, &principal)?;
+        self.intake.admission.count(&principal.key_id)?;
         let query = self.intake.query.as_ref().ok_or_else(no_query_url)?;
         let found = match search.id {
             Some(id) => query.given_out(headers, id).await?,

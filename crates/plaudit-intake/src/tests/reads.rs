@@ -53,6 +53,36 @@ async fn a_query_service_that_is_away_is_a_503() {
 }
 
 #[tokio::test]
+async fn a_read_counts_against_its_rate_and_is_never_of_another_path() {
+    let mut setup = Setup::default();
+    setup.config.query_url = Some("http://127.0.0.1:1".to_owned());
+    let app = setup.app();
+    for path in [
+        "/v1/traces/../feedback",
+        "/v1/traces/%2E./feedback",
+        "/v1/feedback/.",
+    ] {
+        let answer = app
+            .send(Request::get(path).body(Body::empty()).unwrap())
+            .await;
+        assert_eq!(answer.fault(), (400, "invalid_parameter"), "{path}");
+    }
+    let mut setup = Setup::default();
+    setup.config.limits.requests_per_second = 1;
+    let app = setup.app();
+    for (path, expected) in [
+        ("/v1/metrics", (501, "no_query_url")),
+        ("/v1/metrics", (429, "rate_limited")),
+        ("/openapi.json", (501, "no_query_url")),
+    ] {
+        let answer = app
+            .send(Request::get(path).body(Body::empty()).unwrap())
+            .await;
+        assert_eq!(answer.fault(), expected, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn reads_are_passed_on_with_their_key_and_come_back_as_they_are() {
     let upstream = Router::new()
         .route(
