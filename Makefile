@@ -88,8 +88,9 @@ bench: bench-build ## Floors and product in turns, in 20 minutes; ONLY=scenario,
 soak: bench-build ## A quarter of an hour at a steady rate: whether memory stays flat
 	@$(BENCH) --only soak
 
-bench-pieces: ## How long each piece of an event's way takes: reading, codec, row, block
+bench-pieces: ## How long each piece of an event's way takes: reading, codec, row, block, the whole intake
 	@$(CARGO) bench --locked --package plaudit-pieces --bench pieces
+	@$(CARGO) bench --locked --package plaudit-benches --bench serve
 
 manifests: ## Render deploy/kubernetes/plain from the chart, with Helm 3
 	@deploy/kubernetes/render.sh
