@@ -60,7 +60,12 @@ async fn wanted(
         match form.next()? {
             Piece::Starved => {
                 let chunk = stream.next().await.ok_or(Malformed::Form)?;
-                form.put(&chunk.map_err(|error| body::reason(&error))?);
+                let chunk = chunk.map_err(|error| body::reason(&error))?;
+                if is_wanted || kept.is_empty() {
+                    // Most of it is wanted, where anything is.
+                    kept.reserve(chunk.len());
+                }
+                form.put(&chunk);
             }
             Piece::Part(name) => {
                 is_wanted = name.is_some_and(keep);

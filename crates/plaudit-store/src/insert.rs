@@ -8,6 +8,7 @@
 //! can differ (see the migration `every_insert_counts`), and a copy is no harm.
 
 use std::io::Write as _;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use clickhouse::{Client, Compression};
 use lz4_flex::frame::FrameEncoder;
 use uuid::Uuid;
 
+use crate::native::Buffers;
 use crate::{InsertCompression, Store, StoreError, changes, ledger, native, row};
 
 /// The tables that are written to.
@@ -33,7 +35,7 @@ pub enum Table {
 pub struct Payload {
     table: Table,
     format: Format,
-    body: Vec<Bytes>,
+    body: Bytes,
     compression: InsertCompression,
     rows: usize,
     /// What it is called, in the ids of the queries that send it.
@@ -48,6 +50,9 @@ enum Format {
     /// By row.
     RowBinary,
 }
+
+/// Bytes of rows whose columns are worth keeping the buffers of.
+const MANY_BYTES: usize = 1 << 20;
 
 /// How much of the body is handed to the connection at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -79,29 +84,22 @@ impl Payload {
 
     /// The bytes that go over the wire.
     pub fn wire_bytes(&self) -> usize {
-        self.body.iter().map(Bytes::len).sum()
+        self.body.len()
     }
 }
 
 impl Store {
     /// Compresses `rows` rows of `table`, once for all attempts.
     pub fn payload(&self, table: Table, rows: usize, data: &[u8]) -> Payload {
-        let native = match table {
-            Table::Feedback => native::block(&row::COLUMNS, rows, data),
+        let compression = self.config().compression;
+        let (format, body) = match table {
+            Table::Feedback => self.columns(rows, data, compression),
             Table::Changes | Table::Ledger => None,
-        };
-        let (format, body) = match native {
-            Some(block) => (Format::Native, block),
-            None => (Format::RowBinary, vec![Bytes::copy_from_slice(data)]),
-        };
-        let (body, compression) = match self.config().compression {
-            InsertCompression::None => (body, InsertCompression::None),
-            // Compressing to memory does not fail; if it did, plain bytes would do.
-            InsertCompression::Lz4 => match compress(&body) {
-                Ok(compressed) => (vec![compressed.into()], InsertCompression::Lz4),
-                Err(_) => (body, InsertCompression::None),
-            },
-        };
+        }
+        .map_or_else(
+            || (Format::RowBinary, packed(&[data], compression)),
+            |body| (Format::Native, body),
+        );
         Payload {
             table,
             format,
@@ -110,6 +108,24 @@ impl Store {
             rows,
             name: Uuid::now_v7(),
         }
+    }
+
+    /// The body of feedback by column; `None` when the bytes are no such rows.
+    fn columns(&self, rows: usize, data: &[u8], compression: InsertCompression) -> Option<Bytes> {
+        let mut small = Buffers::default();
+        let mut large;
+        let buffers = if data.len() < MANY_BYTES {
+            &mut small
+        } else {
+            // One block at a time. A panic elsewhere does not make the buffers wrong.
+            large = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+            &mut *large
+        };
+        let block = native::block(&row::COLUMNS, rows, data, buffers)?;
+        let columns: Vec<&[u8]> = block.iter().map(Vec::as_slice).collect();
+        let body = packed(&columns, compression);
+        buffers.take_back(block);
+        Some(body)
     }
 
     /// Sends a block and waits until the server has it.
@@ -174,18 +190,27 @@ impl Store {
             // server's work and changes nothing.
             .with_setting("optimize_on_insert", "0")
             .with_setting("max_execution_time", seconds);
-        for mut rest in payload.body.iter().cloned() {
-            while !rest.is_empty() {
-                let chunk = rest.split_to(CHUNK_BYTES.min(rest.len()));
-                insert.send(chunk).await?;
-            }
+        let mut rest = payload.body.clone();
+        while !rest.is_empty() {
+            let chunk = rest.split_to(CHUNK_BYTES.min(rest.len()));
+            insert.send(chunk).await?;
         }
         Ok(insert.end().await?)
     }
 }
 
-fn compress(body: &[Bytes]) -> std::io::Result<Vec<u8>> {
-    let bytes: usize = body.iter().map(Bytes::len).sum();
+/// What goes over the wire: compressed once for all attempts.
+fn packed(body: &[&[u8]], compression: InsertCompression) -> Bytes {
+    match compression {
+        InsertCompression::None => body.concat().into(),
+        InsertCompression::Lz4 => compress(body)
+            .expect("writing to memory cannot fail")
+            .into(),
+    }
+}
+
+fn compress(body: &[&[u8]]) -> std::io::Result<Vec<u8>> {
+    let bytes: usize = body.iter().map(|bytes| bytes.len()).sum();
     let mut encoder = FrameEncoder::new(Vec::with_capacity(bytes / 4));
     for bytes in body {
         encoder.write_all(bytes)?;

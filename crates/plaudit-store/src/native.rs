@@ -8,11 +8,14 @@
 //! Format: <https://clickhouse.com/docs/interfaces/formats/Native>, as of revision
 //! 0, which is what HTTP speaks.
 
-use std::collections::HashMap;
-
-use bytes::Bytes;
+use std::collections::{HashMap, VecDeque};
 
 use crate::row::leb128;
+
+/// Buffers of columns, used again by the next block, each for the column that it had:
+/// ones of many megabytes that come and go leave holes that nothing else fits.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(VecDeque<Vec<u8>>);
 
 /// A column of a table, as it is sent.
 #[derive(Clone, Copy, Debug)]
@@ -52,12 +55,14 @@ enum Values<'d> {
     Words {
         head: Vec<u8>,
         words: Words<'d>,
+        out: Vec<u8>,
     },
     Tags {
         /// Where each row's tags end, counted from the first row's.
         ends: Vec<u8>,
         count: u64,
         keys: Words<'d>,
+        keys_out: Vec<u8>,
         texts: Vec<u8>,
     },
 }
@@ -84,10 +89,18 @@ const WORDS_VERSION: u64 = 1;
 const WORDS_WITHIN: u64 = (1 << 9) | (1 << 10);
 
 /// Turns `rows` rows in RowBinary into a block; `None` when the bytes are not that.
-pub(crate) fn block(columns: &[Column], rows: usize, data: &[u8]) -> Option<Vec<Bytes>> {
+pub(crate) fn block(
+    columns: &[Column],
+    rows: usize,
+    data: &[u8],
+    buffers: &mut Buffers,
+) -> Option<Vec<Vec<u8>>> {
+    let mut shape = buffers.next();
+    leb128(&mut shape, columns.len());
+    leb128(&mut shape, rows);
     let mut values: Vec<Values<'_>> = columns
         .iter()
-        .map(|column| Values::new(*column, rows))
+        .map(|column| Values::new(*column, rows, buffers))
         .collect();
     let mut unread = Unread(data);
     for row in 0..rows {
@@ -101,14 +114,30 @@ pub(crate) fn block(columns: &[Column], rows: usize, data: &[u8]) -> Option<Vec<
     if !unread.0.is_empty() {
         return None;
     }
-    let mut shape = Vec::new();
-    leb128(&mut shape, columns.len());
-    leb128(&mut shape, rows);
-    let mut block = vec![shape.into()];
+    let mut block = vec![shape];
     for values in values {
         values.finish(&mut block);
     }
     Some(block)
+}
+
+// === impl Buffers ===
+
+impl Buffers {
+    fn next(&mut self) -> Vec<u8> {
+        self.0.pop_front().unwrap_or_default()
+    }
+
+    /// Takes back what [`block`] returned, but for what has held far more than now.
+    pub(crate) fn take_back(&mut self, block: Vec<Vec<u8>>) {
+        self.0.extend(block.into_iter().map(|mut buffer| {
+            if buffer.len() < buffer.capacity() / 8 {
+                return Vec::new();
+            }
+            buffer.clear();
+            buffer
+        }));
+    }
 }
 
 // === impl Column ===
@@ -136,8 +165,8 @@ impl Kind {
 // === impl Values ===
 
 impl<'d> Values<'d> {
-    fn new(column: Column, rows: usize) -> Self {
-        let mut head = Vec::new();
+    fn new(column: Column, rows: usize, buffers: &mut Buffers) -> Self {
+        let mut head = buffers.next();
         for text in [column.name, column.kind.type_name()] {
             leb128(&mut head, text.len());
             head.extend_from_slice(text.as_bytes());
@@ -152,14 +181,21 @@ impl<'d> Values<'d> {
                 head.reserve(rows);
                 Self::Text(head)
             }
-            Kind::NullableFloat => Self::Nullable {
-                nulls: head,
-                numbers: Vec::with_capacity(rows * size_of::<f64>()),
-            },
+            Kind::NullableFloat => {
+                let mut numbers = buffers.next();
+                numbers.reserve_exact(rows * size_of::<f64>());
+                Self::Nullable {
+                    nulls: head,
+                    numbers,
+                }
+            }
             Kind::Word => {
                 head.extend_from_slice(&WORDS_VERSION.to_le_bytes());
-                let words = Words::of(rows);
-                Self::Words { head, words }
+                Self::Words {
+                    head,
+                    words: Words::of(rows),
+                    out: buffers.next(),
+                }
             }
             Kind::Tags => {
                 head.extend_from_slice(&WORDS_VERSION.to_le_bytes());
@@ -168,7 +204,8 @@ impl<'d> Values<'d> {
                     ends: head,
                     count: 0,
                     keys: Words::default(),
-                    texts: Vec::new(),
+                    keys_out: buffers.next(),
+                    texts: buffers.next(),
                 }
             }
         }
@@ -209,6 +246,7 @@ impl<'d> Values<'d> {
                 count,
                 keys,
                 texts,
+                ..
             } => {
                 for _ in 0..unread.number()? {
                     keys.push(unread.text()?);
@@ -221,14 +259,19 @@ impl<'d> Values<'d> {
         Some(())
     }
 
-    fn finish(self, block: &mut Vec<Bytes>) {
+    /// In the order in which the buffers were taken.
+    fn finish(self, block: &mut Vec<Vec<u8>>) {
         match self {
-            Self::Fixed { bytes, .. } | Self::Text(bytes) => block.push(bytes.into()),
-            Self::Nullable { nulls, numbers } => block.extend([nulls.into(), numbers.into()]),
-            Self::Words { head, words } => block.extend([head.into(), words.finish().into()]),
+            Self::Fixed { bytes, .. } | Self::Text(bytes) => block.push(bytes),
+            Self::Nullable { nulls, numbers } => block.extend([nulls, numbers]),
+            Self::Words { head, words, out } => block.extend([head, words.finish(out)]),
             Self::Tags {
-                ends, keys, texts, ..
-            } => block.extend([ends.into(), keys.finish().into(), texts.into()]),
+                ends,
+                keys,
+                keys_out,
+                texts,
+                ..
+            } => block.extend([ends, keys.finish(keys_out), texts]),
         }
     }
 }
@@ -264,10 +307,10 @@ impl<'d> Words<'d> {
     }
 
     /// The words, then the indexes in the smallest type that holds them.
-    fn finish(self) -> Vec<u8> {
+    fn finish(self, mut out: Vec<u8>) -> Vec<u8> {
         // Of no words at all nothing is written, not even that there are none.
         if self.indexes.is_empty() {
-            return Vec::new();
+            return out;
         }
         let (kind, width) = match self.known.len() {
             0..=0x100 => (0_u64, 1),
@@ -275,7 +318,7 @@ impl<'d> Words<'d> {
             _ => (2, 4),
         };
         let length = self.distinct.len() + self.indexes.len() * width;
-        let mut out = Vec::with_capacity(3 * size_of::<u64>() + length);
+        out.reserve_exact(3 * size_of::<u64>() + length);
         out.extend_from_slice(&(WORDS_WITHIN | kind).to_le_bytes());
         out.extend_from_slice(&(self.known.len() as u64).to_le_bytes());
         out.extend_from_slice(&self.distinct);
@@ -341,7 +384,8 @@ mod tests {
 
     #[test]
     fn rows_become_columns() {
-        let block = block(&COLUMNS, 3, ROWS).unwrap().concat();
+        let mut buffers = Buffers::default();
+        let block = block(&COLUMNS, 3, ROWS, &mut buffers).unwrap();
         let expected = [
             b"\x05\x03".to_vec(),
             b"\x01w\x16LowCardinality(String)".to_vec(),
@@ -361,16 +405,28 @@ mod tests {
             b"\x00\x00\x01".to_vec(),
             b"\x01v\x00\x01w".to_vec(),
         ];
-        assert_eq!(block, expected.concat());
+        assert_eq!(block.concat(), expected.concat());
+
+        let place = |block: &[Vec<u8>]| block.iter().map(|b| b.as_ptr()).collect::<Vec<_>>();
+        let places = place(&block);
+        buffers.take_back(block);
+        let again = super::block(&COLUMNS, 3, ROWS, &mut buffers).unwrap();
+        assert_eq!(again.concat(), expected.concat());
+        assert_eq!(place(&again), places, "each buffer for its column again");
+        let mut held_more = again;
+        held_more[0].reserve(1000);
+        buffers.take_back(held_more);
+        assert_eq!(buffers.next().capacity(), 0);
     }
 
     #[test]
     fn bytes_that_are_not_these_rows_are_no_block() {
         for rows in [2, 4] {
-            assert!(block(&COLUMNS, rows, ROWS).is_none());
+            assert!(block(&COLUMNS, rows, ROWS, &mut Buffers::default()).is_none());
         }
         for end in 0..ROWS.len() {
-            assert!(block(&COLUMNS, 3, &ROWS[..end]).is_none(), "{end}");
+            let cut = block(&COLUMNS, 3, &ROWS[..end], &mut Buffers::default());
+            assert!(cut.is_none(), "{end}");
         }
     }
 
@@ -385,7 +441,7 @@ mod tests {
             while let Some(word) = unread.text() {
                 column.push(word);
             }
-            let rest = column.finish().len() - texts.len() - 3 * size_of::<u64>();
+            let rest = column.finish(Vec::new()).len() - texts.len() - 3 * size_of::<u64>();
             assert_eq!(rest, words as usize * width);
         }
     }

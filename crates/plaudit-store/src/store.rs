@@ -1,10 +1,12 @@
 //! The connection that every query and insert goes through.
 
 use std::fmt;
+use std::sync::{Arc, Mutex};
 
 use clickhouse::{Client, Compression};
 use plaudit_tls::TlsError;
 
+use crate::native::Buffers;
 use crate::{ClickhouseConfig, InsertCompression, StoreError, transport};
 
 /// A ClickHouse server and a database on it. Cloning shares the connections.
@@ -12,6 +14,8 @@ use crate::{ClickhouseConfig, InsertCompression, StoreError, transport};
 pub struct Store {
     client: Client,
     config: ClickhouseConfig,
+    /// Of the block that is made; one at a time, and shared by clones.
+    pub(crate) buffers: Arc<Mutex<Buffers>>,
 }
 
 impl Store {
@@ -38,6 +42,7 @@ impl Store {
         Ok(Self {
             client: config.cluster.configure(client),
             config,
+            buffers: Arc::default(),
         })
     }
 
@@ -61,6 +66,7 @@ impl Store {
                 url: url.clone(),
                 ..self.config.clone()
             },
+            buffers: Arc::clone(&self.buffers),
         };
         nodes.iter().map(at).collect()
     }

@@ -179,15 +179,22 @@ impl<'de> FromSent<'de> for Id<'de> {
 impl<'a> Id<'a> {
     /// The id that a text names.
     pub(super) fn parse(text: Text<'a>) -> Option<Self> {
-        let id = Uuid::try_parse(&text).ok()?;
-        let mut buffer = Uuid::encode_buffer();
-        let usual = id.hyphenated().encode_lower(&mut buffer);
         // As all clients send it: nothing is copied.
-        if *usual == *text {
+        if is_usual(&text) {
             return Some(Self(text));
         }
-        Some(Self(usual.to_owned().into()))
+        let id = Uuid::try_parse(&text).ok()?;
+        Some(Self(id.to_string().into()))
     }
+}
+
+/// Whether it is a UUID in its usual spelling.
+fn is_usual(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
 }
 
 impl FromSent<'_> for Time {
@@ -231,4 +238,26 @@ pub(super) fn object<'de, A: MapAccess<'de>>(
         return Ok(None);
     }
     Ok(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let usual = "0196c682-72e0-7c83-a92b-9d1a3c7630f2";
+        let kept = |text: &str| Id::parse(text.to_owned().into()).map(|id| id.0.to_string());
+        for text in [
+            usual,
+            &usual.to_uppercase(),
+            &usual.replace('-', ""),
+            &format!("{{{usual}}}"),
+        ] {
+            assert_eq!(kept(text).as_deref(), Some(usual), "{text}");
+        }
+        for text in ["", "x", &usual.replace('c', "g"), &usual.replace('-', "0")] {
+            assert_eq!(kept(text), None, "{text}");
+        }
+    }
 }
