@@ -206,6 +206,10 @@ fn p3_a_sink_that_lost_its_partitions_while_it_stood_still_joins_again() -> Resu
         let sent = events::puts(3000);
         stack.produce(&sent[..1000]).await?;
         let stopped = Process::start("sink", &settings).await?;
+        wait_until("the first to have something to lose", async || {
+            Ok(stopped.log()?.contains("partition started"))
+        })
+        .await?;
         // Perhaps in the middle of a batch, which it ends when it goes on.
         stopped.signal(Signal::SIGSTOP)?;
         let other = Process::start("sink", &settings).await?;
