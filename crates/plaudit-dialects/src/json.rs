@@ -19,6 +19,15 @@ pub(crate) fn written<T: Serialize + ?Sized>(value: &T) -> String {
 // === impl Object ===
 
 impl Object {
+    /// An object of entries; see [`push`](Self::push).
+    pub(crate) fn of<'e>(entries: impl IntoIterator<Item = (&'e str, &'e str)>) -> Self {
+        let mut object = Self::default();
+        for (name, json) in entries {
+            object.push(name, json);
+        }
+        object
+    }
+
     /// Adds an entry; `json` is one JSON value.
     pub(crate) fn push(&mut self, name: &str, json: &str) {
         self.0.reserve(name.len() + json.len() + r#"{"":}"#.len());

@@ -70,11 +70,7 @@ pub(crate) fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
 pub(crate) fn object<'e>(
     entries: impl IntoIterator<Item = (&'e str, &'e str)>,
 ) -> Option<Json<'static>> {
-    let mut object = Object::default();
-    for (key, json) in entries {
-        object.push(key, json);
-    }
-    object.finish()
+    Object::of(entries).finish()
 }
 
 #[cfg(test)]

@@ -90,10 +90,8 @@ impl<'r, P: Publish> Exchange<'r, P> {
     async fn answer(&mut self, body: Body) -> Result<Response, ApiError> {
         let intake = self.intake;
         let _entered = intake.admission.enter()?;
-        let _unknown = match self.is_public() {
-            true => Some(intake.admission.enter_unknown()?),
-            false => None,
-        };
+        let unknown = self.is_public().then(|| intake.admission.enter_unknown());
+        let _unknown = unknown.transpose()?;
         let principal = self.admit()?;
         if let Some(Mounted { endpoint, .. }) = self.announced
             && matches!(endpoint.action, Action::Read { .. })
@@ -164,8 +162,8 @@ impl<'r, P: Publish> Exchange<'r, P> {
         let forms = self.candidates.iter().map(form);
         if let Some(Form::Parts(keep)) = forms.clone().next() {
             headers::content(&Form::Parts(keep), headers)?;
-            let rooms = [room, self.intake.admission.room()];
-            return Box::pin(parts::read(headers, body, keep, rooms, limits)).await;
+            let admission = &self.intake.admission;
+            return Box::pin(parts::read(headers, body, keep, admission, limits)).await;
         }
         if forms.clone().all(|form| matches!(form, Form::Json)) {
             headers::content(&Form::Json, headers)?;

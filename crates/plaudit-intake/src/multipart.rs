@@ -52,6 +52,8 @@ pub(crate) enum Piece<'r> {
 pub(crate) enum Malformed {
     #[error("is not multipart/form-data")]
     Form,
+    #[error("has no boundary")]
+    NoBoundary,
     #[error("has no parts where they should be")]
     NoParts,
 }
@@ -295,6 +297,33 @@ mod tests {
             while reader.next() != Ok(Piece::Starved) {}
             assert!(reader.unread.len() < 10);
         }
+    }
+
+    #[test]
+    fn p5_a_part_is_told_as_soon_as_its_headers_are_there() {
+        let whole = [
+            &b"--b\r\nContent-Disposition: form-data; name=post.1\r\n\r\n"[..],
+            &[b'x'; 1 << 20],
+        ];
+        let whole = whole.concat();
+        let mut reader = Reader::new("b");
+        let mut taken = 0;
+        for chunk in whole.chunks(1000) {
+            taken += 1;
+            reader.put(chunk);
+            match reader.next().unwrap() {
+                Piece::Starved => {}
+                told => {
+                    assert_eq!(told, Piece::Part(Some("post.1")));
+                    break;
+                }
+            }
+        }
+        let all = whole.len().div_ceil(1000);
+        assert!(
+            taken < 10,
+            "{taken} of {all} chunks for the first part's name"
+        );
     }
 
     #[test]

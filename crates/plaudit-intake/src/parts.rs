@@ -15,15 +15,15 @@ use plaudit_service::{ApiError, ErrorCode};
 use tokio::time::timeout;
 
 use crate::LimitsConfig;
-use crate::admission::Taken;
+use crate::admission::{Admission, Taken};
 use crate::body::{self, Stopped};
 use crate::multipart::{Malformed, Piece, Reader, boundary};
 
 /// Between the contents of two parts: neither of them can run into the other.
 const BETWEEN: &[u8] = b"\x1e";
 
-/// Reads the contents of the parts whose name `keep` holds for, in order. Of the two
-/// rooms one is for these, and given back with them, and one for what passes by.
+/// Reads the contents of the parts whose name `keep` holds for, in order, and takes room
+/// for them.
 ///
 /// # Errors
 /// As [`body::read`]; 400 when it is no multipart body.
@@ -31,16 +31,16 @@ pub(crate) async fn read(
     headers: &HeaderMap,
     body: Body,
     keep: fn(&str) -> bool,
-    rooms: [Taken; 2],
+    admission: &Admission,
     limits: &LimitsConfig,
 ) -> Result<(Bytes, Taken), ApiError> {
     let boundary = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| boundary(value.to_str().ok()?))
-        .ok_or_else(|| malformed("has no boundary"))?;
-    let [room, passing] = rooms;
-    let stream = body::stream(headers, body, passing, limits)?;
-    let wanted = wanted(stream, Reader::new(&boundary), keep, room, limits);
+        .ok_or(Malformed::NoBoundary)?;
+    let stream = body::stream(headers, body, admission.room(), limits)?;
+    let form = Reader::new(&boundary);
+    let wanted = wanted(stream, form, keep, admission.room(), limits);
     match timeout(limits.body_timeout, wanted).await {
         Ok(wanted) => wanted,
         Err(_) => Err(body::timed_out()),
@@ -94,10 +94,6 @@ impl From<Malformed> for ApiError {
     }
 }
 
-fn malformed(problem: &'static str) -> ApiError {
-    ApiError::new(ErrorCode::InvalidJson, problem).in_field("body")
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -110,7 +106,6 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
-    use crate::admission::Admission;
 
     fn is_wanted(name: &str) -> bool {
         name.starts_with("feedback.")
@@ -135,8 +130,7 @@ mod tests {
             (header::CONTENT_ENCODING, HeaderValue::from_static(encoding)),
         ]);
         let admission = Admission::new(limits);
-        let rooms = [admission.room(), admission.room()];
-        let kept = read(&headers, body, is_wanted, rooms, limits).await?;
+        let kept = read(&headers, body, is_wanted, &admission, limits).await?;
         Ok(kept.0.to_vec())
     }
 

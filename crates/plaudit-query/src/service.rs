@@ -14,7 +14,7 @@ use plaudit_store::Store;
 use plaudit_store::read::Reader;
 use plaudit_tls::TlsError;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -186,19 +186,22 @@ async fn admit(
         request.extensions_mut().insert(principal);
     }
     if route.waits() {
-        let _waits = app.waits.try_acquire().map_err(|full| match full {
-            TryAcquireError::NoPermits | TryAcquireError::Closed => error::busy(),
-        })?;
+        let _place = place(&app.waits)?;
         // As long as it may wait, and with it the time for its body and its reads.
         let patience = app.config.receipts.max_wait + app.config.timeout;
         let answer = tokio::time::timeout(patience, next.run(request)).await;
         return answer.map_err(|_| error::too_slow());
     }
-    let _permit = app.reads.try_acquire().map_err(|full| match full {
-        TryAcquireError::NoPermits | TryAcquireError::Closed => error::busy(),
-    })?;
+    let _place = place(&app.reads)?;
     let answer = tokio::time::timeout(app.config.timeout, next.run(request)).await;
     answer.map_err(|_| error::too_slow())
+}
+
+/// One of a bounded number of places, at once or not at all.
+fn place(places: &Semaphore) -> Result<SemaphorePermit<'_>, ApiError> {
+    places.try_acquire().map_err(|full| match full {
+        TryAcquireError::NoPermits | TryAcquireError::Closed => error::busy(),
+    })
 }
 
 /// Keeps readiness true to whether ClickHouse can be asked.

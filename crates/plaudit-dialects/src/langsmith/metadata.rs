@@ -28,11 +28,9 @@ pub(super) fn metadata(item: &Item<'_>, refused_time: Option<&str>) -> Option<Js
     {
         object.push(SCORE, score.json());
     }
-    let mut source = Object::default();
-    for (name, raw) in item.source.iter().flat_map(|source| &source.rest) {
-        source.push(name, raw.get());
-    }
-    if let Some(source) = source.text() {
+    let of_source = item.source.iter().flat_map(|source| &source.rest);
+    let of_source = of_source.map(|(name, raw)| (name.as_str(), raw.get()));
+    if let Some(source) = Object::of(of_source).text() {
         object.push(SOURCE, &source);
     }
     object.finish()
