@@ -75,10 +75,10 @@ fn p3_what_a_database_of_the_first_schema_holds_is_found_in_the_one_table() -> R
         let before = db.current().await?;
         assert_eq!(before.len(), 900);
 
-        assert_eq!(
-            store.migrate().await?.applied,
-            ["one_table", "every_insert_counts", "strings_in_one_file"]
-        );
+        let later = store.migrations().into_iter();
+        let later = later.filter(|(version, ..)| *version > FIRST_SCHEMA);
+        let later: Vec<_> = later.map(|(_, name, _)| name).collect();
+        assert_eq!(store.migrate().await?.applied, later);
         store.check_schema().await?;
         assert_eq!(db.current().await?, before);
         assert_eq!(db.number("SELECT count() FROM system.tables WHERE database = '{db}' AND name LIKE 'feedback%'").await?, 2);

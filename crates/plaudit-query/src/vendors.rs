@@ -200,9 +200,9 @@ fn stored(row: &FeedbackRow) -> Stored<'_> {
     let version = row.row_version();
     Stored {
         feedback: row.feedback(),
-        received_at: row.received_at(),
+        received_at: row.received_at,
         // A put that says no time of its own is as old as its receipt.
-        modified_at: version.version_time().max(row.received_at()),
+        modified_at: version.version_time().max(row.received_at),
     }
 }
 

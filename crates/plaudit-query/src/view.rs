@@ -194,9 +194,9 @@ pub(crate) struct ReceiptsView {
 
 impl<'a> From<&'a FeedbackRow> for FeedbackView<'a> {
     fn from(row: &'a FeedbackRow) -> Self {
-        let whole_trace = row.target == TargetKind::Trace.name() && row.target_id == row.trace_id;
+        let whole_trace = row.target_kind == TargetKind::Trace && row.target_id == row.trace_id;
         let target = TargetView {
-            kind: &row.target,
+            kind: row.target_kind.name(),
             id: &row.target_id,
         };
         let source = SourceView {
@@ -223,18 +223,18 @@ impl<'a> From<&'a FeedbackRow> for FeedbackView<'a> {
             weight: row.weight,
             comment: &row.comment,
             correction: raw(&row.correction),
-            tags: Tags(&row.tag_pairs),
+            tags: Tags(&row.tags),
             metadata: raw(&row.metadata),
             rater: &row.rater,
             source: (!says_nothing).then_some(source),
             group_id: &row.group_id,
             experiment_id: &row.experiment_id,
             session_id: &row.session_id,
-            created_at: Time(Micros(row.created_us)),
-            received_at: Time(row.received_at()),
+            created_at: Time(row.created_at),
+            received_at: Time(row.received_at),
             version_time: Some(Time(version.version_time())).filter(|time| time.0 != Micros(0)),
             changes: version.changes(),
-            dialect: &row.came_by,
+            dialect: row.dialect.name(),
             receipt: receipt.to_string(),
         }
     }
@@ -362,6 +362,8 @@ impl Serialize for Time {
 
 #[cfg(test)]
 mod tests {
+    use plaudit_event::Dialect;
+
     use super::*;
 
     fn row() -> FeedbackRow {
@@ -369,7 +371,7 @@ mod tests {
             id: Uuid::from_u128(7),
             trace_id: "t".to_owned(),
             version: 1_767_323_045_000_001 << 12 | 2,
-            target: "trace".to_owned(),
+            target_kind: TargetKind::Trace,
             target_id: "t".to_owned(),
             metric: "helpful".to_owned(),
             value: "1.50".to_owned(),
@@ -377,7 +379,7 @@ mod tests {
             weight: 1.0,
             comment: String::new(),
             correction: String::new(),
-            tag_pairs: Vec::new(),
+            tags: Vec::new(),
             metadata: String::new(),
             rater: String::new(),
             source_kind: "api".to_owned(),
@@ -386,9 +388,9 @@ mod tests {
             group_id: String::new(),
             experiment_id: String::new(),
             session_id: String::new(),
-            created_us: 1_767_323_045_000_000,
-            received_us: 1_767_323_045_000_000,
-            came_by: "native".to_owned(),
+            created_at: Micros(1_767_323_045_000_000),
+            received_at: Micros(1_767_323_045_000_000),
+            dialect: Dialect::Native,
             topic: "plaudit.feedback".to_owned(),
             partition: 3,
             offset: 1042,
@@ -411,10 +413,10 @@ mod tests {
     fn what_was_said_comes_back_as_the_same_characters() {
         let row = FeedbackRow {
             version: 0,
-            target: "run".to_owned(),
+            target_kind: TargetKind::Run,
             value: r#""good\u00e9""#.to_owned(),
             correction: r#"{"b": 1.50, "a":null}"#.to_owned(),
-            tag_pairs: vec![("env".to_owned(), "prod".to_owned())],
+            tags: vec![("env".to_owned(), "prod".to_owned())],
             metadata: "not JSON".to_owned(),
             source_run_id: "r".to_owned(),
             ..row()

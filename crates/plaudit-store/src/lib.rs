@@ -12,6 +12,7 @@ mod changes;
 mod cluster;
 mod columns;
 mod config;
+mod enums;
 mod error;
 mod forget;
 mod insert;

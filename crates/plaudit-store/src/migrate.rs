@@ -31,6 +31,11 @@ const MIGRATIONS: &[(u32, &str, &str)] = &[
         "strings_in_one_file",
         include_str!("../migrations/0006_strings_in_one_file.sql"),
     ),
+    (
+        7,
+        "blocks_and_merges",
+        include_str!("../migrations/0007_blocks_and_merges.sql"),
+    ),
 ];
 
 /// What `migrate` did.
@@ -254,7 +259,7 @@ mod tests {
         };
         assert_eq!(said(None)[0].2.len(), 3);
         assert_eq!(said(Some("c"))[0].2.len(), 6);
-        assert_eq!(Store::SCHEMA_VERSION, 6);
+        assert_eq!(Store::SCHEMA_VERSION, 7);
         let left = |(.., sql): (u32, _, Vec<String>)| sql.concat().contains('{');
         assert!(!said(None).into_iter().any(left));
     }

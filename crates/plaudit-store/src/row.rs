@@ -7,9 +7,10 @@
 //!
 //! Format: <https://clickhouse.com/docs/interfaces/formats/RowBinary>.
 
-use plaudit_event::{Dialect, Feedback, Micros, RowVersion, Source, Tags, TargetKind, ValueType};
+use plaudit_event::{Dialect, Feedback, Micros, RowVersion, Source, Tags, TargetKind, Value};
 use uuid::Uuid;
 
+use crate::enums::{dialect, target_kind, value_type};
 use crate::native::{Column, Kind};
 use crate::rows::CurrentRow;
 
@@ -89,19 +90,12 @@ pub fn encode_feedback(
         Some(target) => (target.kind, target.id.as_str()),
         None => (TargetKind::Trace, feedback.trace_id.as_str()),
     };
-    out.push(target_kind(kind));
+    out.extend_from_slice(&target_kind(kind).to_le_bytes());
     string(out, target);
     string(out, &feedback.metric);
-    match &feedback.value {
-        Some(value) => {
-            out.push(value_type(value.kind()));
-            string(out, value.json());
-        }
-        None => {
-            out.push(0);
-            string(out, "");
-        }
-    }
+    let value = feedback.value.as_ref();
+    out.extend_from_slice(&value_type(value.map(Value::kind)).to_le_bytes());
+    string(out, value.map_or("", Value::json));
     match feedback.score {
         Some(score) => {
             out.push(0);
@@ -127,7 +121,7 @@ pub fn encode_feedback(
     string(out, feedback.session_id.as_deref().unwrap_or_default());
     micros(out, feedback.created_at.unwrap_or(position.received_at));
     micros(out, position.received_at);
-    out.push(dialect(position.dialect));
+    out.extend_from_slice(&dialect(position.dialect).to_le_bytes());
     string(out, position.topic);
     out.extend_from_slice(&position.partition.to_le_bytes());
     out.extend_from_slice(&position.offset.to_le_bytes());
@@ -208,48 +202,8 @@ fn source(out: &mut Vec<u8>, source: Option<&Source<'_>>) {
     string(out, source.run_id.as_deref().unwrap_or_default());
 }
 
-// === the enums of the table ===
-
-const fn target_kind(kind: TargetKind) -> u8 {
-    match kind {
-        TargetKind::Run => 2,
-        TargetKind::Inference => 3,
-        TargetKind::Episode => 4,
-        TargetKind::Datapoint => 5,
-        TargetKind::EvaluationResult => 6,
-        TargetKind::EvaluationSample => 7,
-        TargetKind::Project => 8,
-        TargetKind::Experiment => 9,
-        // `Trace`, and what a later version may add before its migration.
-        _ => 1,
-    }
-}
-
-const fn value_type(kind: ValueType) -> u8 {
-    match kind {
-        ValueType::Bool => 1,
-        ValueType::Int => 2,
-        ValueType::Float => 3,
-        ValueType::Text => 4,
-        _ => 5,
-    }
-}
-
-const fn dialect(dialect: Dialect) -> u8 {
-    match dialect {
-        Dialect::Portkey => 2,
-        Dialect::Tensorzero => 3,
-        Dialect::Patronus => 4,
-        Dialect::Humanloop => 5,
-        Dialect::Langsmith => 6,
-        _ => 1,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use plaudit_event::Value;
-
     use super::*;
 
     /// How many bytes at the start of a row say which version of which feedback it is.

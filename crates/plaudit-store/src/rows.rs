@@ -7,6 +7,7 @@ use plaudit_event::{
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::enums;
 use crate::ledger::{RANGES_A_QUERY, in_ranges};
 use crate::{Store, StoreError};
 
@@ -53,7 +54,8 @@ struct RawRow {
     id: Uuid,
     version: u64,
     is_deleted: u8,
-    target_kind: String,
+    #[serde(deserialize_with = "enums::read_target_kind")]
+    target_kind: TargetKind,
     target_id: String,
     metric: String,
     value: String,
@@ -70,9 +72,10 @@ struct RawRow {
     group_id: String,
     experiment_id: String,
     session_id: String,
-    created_at: i64,
-    received_at: i64,
-    dialect: String,
+    created_at: Micros,
+    received_at: Micros,
+    #[serde(deserialize_with = "enums::read_dialect")]
+    dialect: Dialect,
     topic: String,
     partition: i32,
     offset: i64,
@@ -151,13 +154,10 @@ impl Store {
         ids: &[(String, Uuid)],
     ) -> Result<Vec<CurrentRow>, StoreError> {
         let sql = format!(
-            "SELECT project, trace_id, id, version, is_deleted, toString(target_kind) AS target_kind,
-                target_id, metric, value, score, weight, comment, correction,
-                CAST(tags, 'Array(Tuple(String, String))') AS tags, metadata, rater, source_kind,
-                source_info, source_run_id, group_id, experiment_id, session_id,
-                toUnixTimestamp64Micro(created_at) AS created_at,
-                toUnixTimestamp64Micro(received_at) AS received_at,
-                toString(dialect) AS dialect, topic, partition, offset
+            "SELECT project, trace_id, id, version, is_deleted, target_kind, target_id, metric, value,
+                score, weight, comment, correction, tags, metadata, rater, source_kind, source_info,
+                source_run_id, group_id, experiment_id, session_id, created_at, received_at, dialect,
+                topic, partition, offset
             FROM {{db}}.feedback
             WHERE (project, trace_id, id) IN (
                 SELECT project, trace_id, id FROM {{db}}.feedback WHERE (project, id) IN ({}))
@@ -188,13 +188,9 @@ impl TryFrom<RawRow> for CurrentRow {
     type Error = StoreError;
 
     fn try_from(row: RawRow) -> Result<Self, StoreError> {
-        let kind: TargetKind = row
-            .target_kind
-            .parse()
-            .map_err(|_| StoreError::unexpected("column target_kind"))?;
-        let own_trace = kind == TargetKind::Trace && row.target_id == row.trace_id;
+        let own_trace = row.target_kind == TargetKind::Trace && row.target_id == row.trace_id;
         let target = Target {
-            kind,
+            kind: row.target_kind,
             id: row.target_id.into(),
         };
         let source = Source {
@@ -218,17 +214,14 @@ impl TryFrom<RawRow> for CurrentRow {
         feedback.group_id = text(row.group_id);
         feedback.experiment_id = text(row.experiment_id);
         feedback.session_id = text(row.session_id);
-        feedback.created_at = Some(Micros(row.created_at));
+        feedback.created_at = Some(row.created_at);
         Ok(Self {
             project: row.project,
             version: RowVersion::from_column(row.version),
             is_deleted: row.is_deleted != 0,
             feedback,
-            dialect: row
-                .dialect
-                .parse()
-                .map_err(|_| StoreError::unexpected("column dialect"))?,
-            received_at: Micros(row.received_at),
+            dialect: row.dialect,
+            received_at: row.received_at,
             topic: row.topic,
             partition: row.partition,
             offset: row.offset,

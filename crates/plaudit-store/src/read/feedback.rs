@@ -1,12 +1,13 @@
 //! Feedback as it is returned, and the read that knows which it is.
 
 use clickhouse::Row;
-use plaudit_event::{Micros, RowVersion};
+use plaudit_event::{Dialect, Micros, RowVersion, TargetKind};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::sql::Sql;
 use super::{ReadError, Reader};
+use crate::enums;
 
 /// The latest version of one feedback. Absent text is empty, as in the table.
 #[derive(Clone, Debug, Deserialize, PartialEq, Row)]
@@ -19,7 +20,8 @@ pub struct FeedbackRow {
     /// The column as it is; see [`row_version`](Self::row_version).
     pub version: u64,
     /// The kind of thing within the trace.
-    pub target: String,
+    #[serde(deserialize_with = "enums::read_target_kind")]
+    pub target_kind: TargetKind,
     /// That thing's id.
     pub target_id: String,
     /// What is measured.
@@ -35,7 +37,7 @@ pub struct FeedbackRow {
     /// What the answer should have been, as JSON.
     pub correction: String,
     /// Tags, by key.
-    pub tag_pairs: Vec<(String, String)>,
+    pub tags: Vec<(String, String)>,
     /// Anything else, as JSON.
     pub metadata: String,
     /// Who said it.
@@ -52,12 +54,13 @@ pub struct FeedbackRow {
     pub experiment_id: String,
     /// The session.
     pub session_id: String,
-    /// When it was made, in microseconds.
-    pub created_us: i64,
-    /// When it was received, in microseconds.
-    pub received_us: i64,
+    /// When it was made.
+    pub created_at: Micros,
+    /// When it was received.
+    pub received_at: Micros,
     /// The API that it came by.
-    pub came_by: String,
+    #[serde(deserialize_with = "enums::read_dialect")]
+    pub dialect: Dialect,
     /// The topic of its record.
     pub topic: String,
     /// The partition of its record.
@@ -66,18 +69,12 @@ pub struct FeedbackRow {
     pub offset: i64,
 }
 
-/// What [`FeedbackRow`] is read from, of a table or subquery named `f`. No name
-/// here is a column's with another type: ClickHouse would take the alias for the
-/// column in every condition.
-pub(super) const COLUMNS: &str = "f.id AS id, f.trace_id AS trace_id, f.version AS version,
-    toString(f.target_kind) AS target, f.target_id AS target_id, f.metric AS metric, f.value AS value,
-    f.score AS score, f.weight AS weight, f.comment AS comment, f.correction AS correction,
-    CAST(f.tags, 'Array(Tuple(String, String))') AS tag_pairs, f.metadata AS metadata, f.rater AS rater,
-    f.source_kind AS source_kind, f.source_info AS source_info, f.source_run_id AS source_run_id,
-    f.group_id AS group_id, f.experiment_id AS experiment_id, f.session_id AS session_id,
-    toUnixTimestamp64Micro(f.created_at) AS created_us,
-    toUnixTimestamp64Micro(f.received_at) AS received_us,
-    toString(f.dialect) AS came_by, f.topic AS topic, f.partition AS partition, f.offset AS offset";
+/// What [`FeedbackRow`] is read from, of a table or subquery named `f`: columns as they
+/// are, for each expression costs the server more than a row's worth of reading.
+pub(super) const COLUMNS: &str = "f.id, f.trace_id, f.version, f.target_kind, f.target_id, f.metric, f.value,
+    f.score, f.weight, f.comment, f.correction, f.tags, f.metadata, f.rater, f.source_kind, f.source_info,
+    f.source_run_id, f.group_id, f.experiment_id, f.session_id, f.created_at, f.received_at, f.dialect,
+    f.topic, f.partition, f.offset";
 
 /// The weighted mean and what it is of, over rows of `score` and `weight`.
 pub(super) const MEANS: &str = "avg(score) AS mean,
@@ -88,11 +85,6 @@ impl FeedbackRow {
     /// The version, which says when it was said and how often it was changed.
     pub fn row_version(&self) -> RowVersion {
         RowVersion::from_column(self.version)
-    }
-
-    /// When it was received.
-    pub fn received_at(&self) -> Micros {
-        Micros(self.received_us)
     }
 }
 

@@ -84,7 +84,7 @@ struct Candidate {
 }
 
 /// The order of a list. How ids compare is ClickHouse's business alone.
-pub(super) const NEWEST_FIRST: &str = " ORDER BY f.received_at DESC, f.trace_id DESC, f.id DESC";
+const NEWEST_FIRST: &str = " ORDER BY f.received_at DESC, f.trace_id DESC, f.id DESC";
 
 /// The most candidates that are checked at once.
 const MAX_CANDIDATES: usize = 8192;
@@ -282,7 +282,7 @@ impl FeedbackRow {
     /// The place in a list.
     pub fn position(&self) -> Position {
         Position {
-            received_at: self.received_at(),
+            received_at: self.received_at,
             trace_id: self.trace_id.clone(),
             id: self.id,
         }

@@ -1,7 +1,7 @@
 //! Feedback by conditions that no table is ordered by, a page by its offset: the
 //! lists of the vendors' APIs.
 
-use plaudit_event::{Feedback, Json, Micros, Search, Source, Target, TargetKind, Value as Said};
+use plaudit_event::{Feedback, Json, Micros, Search, Source, Target, Value as Said};
 
 use uuid::Uuid;
 
@@ -26,11 +26,8 @@ impl Reader {
             } else {
                 self.feedback(project, id).await?
             };
-            let is_ours = |row: &FeedbackRow| {
-                search
-                    .dialect
-                    .is_none_or(|dialect| dialect.name() == row.came_by)
-            };
+            let is_ours =
+                |row: &FeedbackRow| search.dialect.is_none_or(|dialect| dialect == row.dialect);
             return Ok(found.into_iter().filter(is_ours).collect());
         }
         let sql = Sql::new("SELECT ")
@@ -142,8 +139,8 @@ impl FeedbackRow {
         let json = |text| Json::parse(text).ok();
         let text = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned().into());
         let mut feedback = Feedback::new(self.id, self.trace_id.as_str(), self.metric.as_str());
-        feedback.target = self.target.parse().ok().map(|kind: TargetKind| Target {
-            kind,
+        feedback.target = Some(Target {
+            kind: self.target_kind,
             id: self.target_id.as_str().into(),
         });
         feedback.value = json(self.value.as_str()).and_then(Said::from_json);
@@ -151,7 +148,7 @@ impl FeedbackRow {
         feedback.weight = self.weight;
         feedback.comment = text(&self.comment);
         feedback.correction = json(self.correction.as_str());
-        for (key, text) in &self.tag_pairs {
+        for (key, text) in &self.tags {
             feedback.tags.insert(key.as_str(), text.as_str());
         }
         feedback.metadata = json(self.metadata.as_str());
@@ -164,7 +161,7 @@ impl FeedbackRow {
         feedback.group_id = text(&self.group_id);
         feedback.experiment_id = text(&self.experiment_id);
         feedback.session_id = text(&self.session_id);
-        feedback.created_at = Some(Micros(self.created_us));
+        feedback.created_at = Some(self.created_at);
         feedback
     }
 }
