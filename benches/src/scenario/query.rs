@@ -30,7 +30,9 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let database = &space.database;
     let rows = bench.scale.events(ROWS);
     let merged = fill(bench, database, rows).await?;
-    let query = bench.stage.service("query", &space, &[]).await?;
+    // On a slow machine a summary takes longer than a service would wait for it.
+    let patient = [("query.timeout", "60s".to_owned())];
+    let query = bench.stage.service("query", &space, &patient).await?;
 
     let traces = traces(bench, database, rows).await?;
     let paths = traces
