@@ -136,6 +136,10 @@ const METRICS: &str = include_str!("../../../deploy/clickhouse/metrics.xml");
 /// Enough for the marks of some hundred million rows.
 const MARK_CACHE_BYTES: u64 = 64 << 20;
 
+/// A query gets another thread for so much free memory: with the server's default of a
+/// gigabyte, an engine of two would run each on one.
+const MEMORY_PER_THREAD_BYTES: u64 = 128 << 20;
+
 /// What the one user may do, everywhere: all that tables need, nothing that opens a
 /// file or a connection.
 const GRANTS: &str = "SHOW, SELECT, INSERT, ALTER, CREATE, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, \
@@ -173,7 +177,9 @@ fn users_xml() -> String {
         .collect();
     format!(
         "<clickhouse>
-  <profiles><default/></profiles>
+  <profiles><default>
+    <max_threads_min_free_memory_per_thread>{MEMORY_PER_THREAD_BYTES}</max_threads_min_free_memory_per_thread>
+  </default></profiles>
   <quotas><default/></quotas>
   <users>
     <default>
