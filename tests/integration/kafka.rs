@@ -1,16 +1,17 @@
-//! `plaudit-kafka` against a real broker: confirmations and topics; the group is in
-//! [`group`].
+//! `plaudit-kafka` against a real broker: confirmations, records and topics; the group
+//! is in [`group`].
 //!
 //! Each test has a topic and a group of its own.
 
 mod group;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Result;
 use plaudit_kafka::{
-    Admin, ConfirmingProducer, Delivery, KafkaConfig, KafkaError, Reason, Record, partition_for,
+    Admin, ConfirmingProducer, Delivery, KafkaConfig, KafkaError, Read, Reason, Record,
+    TopicReader, partition_for,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -129,6 +130,64 @@ async fn a_topic_is_never_made_by_writing_or_asking() -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_payloads_headers_and_times_come_back_as_they_were() -> Result<()> {
+    let config = topics(1).await?;
+    let producer = ConfirmingProducer::for_dead_letters(&config)?;
+    let large = vec![7; 1_500_000];
+    // Not long ago, or the retention would take the record away.
+    let written_ms = UNIX_EPOCH.elapsed()?.as_millis().try_into()?;
+    let dead = Record {
+        key: None,
+        payload: Some(&large),
+        headers: &[("reason", b"poison"), ("empty", b""), ("reason", b"again")],
+        timestamp_ms: written_ms,
+    };
+    let tombstone = Record {
+        key: Some(b""),
+        ..Record::default()
+    };
+    let topic = config.dead_topic();
+    let deliveries = producer
+        .send_all(&topic, [dead, tombstone])
+        .wait(DEADLINE)
+        .await;
+    assert!(
+        deliveries
+            .iter()
+            .all(|d| matches!(d, Delivery::Confirmed { .. })),
+        "{deliveries:?}"
+    );
+
+    let reader = TopicReader::open(&config, &topic, &[(0, 0)])?;
+    let mut seen = 0;
+    loop {
+        match reader.poll(DEADLINE).transpose()? {
+            Some(Read::Record(message)) if message.offset() == 0 => {
+                assert_eq!(message.key(), None);
+                assert_eq!(message.payload(), Some(&*large));
+                assert_eq!(message.timestamp_ms(), Some(written_ms));
+                assert_eq!(message.header("reason"), Some(&b"poison"[..]));
+                assert_eq!(message.header("empty"), Some(&b""[..]));
+                assert_eq!(message.header("absent"), None);
+                assert_eq!(message.headers().count(), 3);
+                seen += 1;
+            }
+            Some(Read::Record(message)) => {
+                assert_eq!(message.key(), Some(&b""[..]));
+                assert_eq!(message.payload(), None);
+                assert_eq!(message.headers().count(), 0);
+                seen += 1;
+            }
+            Some(Read::End { partition }) => {
+                assert_eq!((partition, seen), (0, 2));
+                return Ok(());
+            }
+            None => anyhow::bail!("no end of the topic"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,8 +74,8 @@ struct RawChange {
     partition: i32,
     offset: i64,
     kind: i8,
-    version_time: i64,
-    received_at: i64,
+    version_time: Micros,
+    received_at: Micros,
     #[serde(with = "serde_bytes")]
     record: Vec<u8>,
     gave_up: u8,
@@ -112,9 +112,8 @@ pub fn encode_change(out: &mut Vec<u8>, change: &Change) {
 /// Whole changes, but that `record` is what this expression says.
 fn select(record: &str) -> String {
     format!(
-        "SELECT project, id, topic, partition, offset, CAST(kind, 'Int8') AS kind,
-        toUnixTimestamp64Micro(version_time) AS version_time,
-        toUnixTimestamp64Micro(received_at) AS received_at, {record} AS record, gave_up
+        "SELECT project, id, topic, partition, offset, kind, version_time, received_at,
+        {record} AS record, gave_up
         FROM {{db}}.changes FINAL"
     )
 }
@@ -226,8 +225,8 @@ impl From<RawChange> for Change {
             } else {
                 ChangeKind::Patch
             },
-            version_time: Micros(row.version_time),
-            received_at: Micros(row.received_at),
+            version_time: row.version_time,
+            received_at: row.received_at,
             record: row.record,
             gave_up: match row.gave_up {
                 0 => None,

@@ -90,11 +90,11 @@ pub fn encode_feedback(
         Some(target) => (target.kind, target.id.as_str()),
         None => (TargetKind::Trace, feedback.trace_id.as_str()),
     };
-    out.extend_from_slice(&target_kind(kind).to_le_bytes());
+    out.push(target_kind(kind).cast_unsigned());
     string(out, target);
     string(out, &feedback.metric);
     let value = feedback.value.as_ref();
-    out.extend_from_slice(&value_type(value.map(Value::kind)).to_le_bytes());
+    out.push(value_type(value.map(Value::kind)).cast_unsigned());
     string(out, value.map_or("", Value::json));
     match feedback.score {
         Some(score) => {
@@ -121,7 +121,7 @@ pub fn encode_feedback(
     string(out, feedback.session_id.as_deref().unwrap_or_default());
     micros(out, feedback.created_at.unwrap_or(position.received_at));
     micros(out, position.received_at);
-    out.extend_from_slice(&dialect(position.dialect).to_le_bytes());
+    out.push(dialect(position.dialect).cast_unsigned());
     string(out, position.topic);
     out.extend_from_slice(&position.partition.to_le_bytes());
     out.extend_from_slice(&position.offset.to_le_bytes());

@@ -56,13 +56,14 @@ pub struct TargetFilter {
 }
 
 /// The place of a feedback in a list: later pages are below it.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Row)]
 pub struct Position {
     /// When it was received.
     pub received_at: Micros,
     /// Its trace.
     pub trace_id: String,
     /// Its id.
+    #[serde(with = "clickhouse::serde::uuid")]
     pub id: Uuid,
 }
 
@@ -73,14 +74,6 @@ pub struct Page {
     pub items: Vec<FeedbackRow>,
     /// Where the next page begins; `None` at the end of the list.
     pub next: Option<Position>,
-}
-
-#[derive(Deserialize, Row)]
-struct Candidate {
-    received_us: i64,
-    trace_id: String,
-    #[serde(with = "clickhouse::serde::uuid")]
-    id: Uuid,
 }
 
 /// The order of a list. How ids compare is ClickHouse's business alone.
@@ -152,11 +145,12 @@ impl Reader {
         // Most candidates count: a few more than are wanted end it in one round.
         let mut batch = (wanted + wanted / 4 + 8).min(MAX_CANDIDATES);
         loop {
-            let candidates = self
+            let mut candidates = self
                 .candidates(project, filter, after.as_ref(), batch)
                 .await?;
             let exhausted = candidates.len() < batch;
-            let candidates = distinct(candidates);
+            // Versions of a feedback that stand at one place are neighbours.
+            candidates.dedup();
             let mut current = self.current(project, filter, &candidates).await?;
             after = candidates.last().cloned();
             items.extend(candidates.iter().filter_map(|place| current.remove(place)));
@@ -174,9 +168,12 @@ impl Reader {
         filter: &Filter,
         after: Option<&Position>,
         batch: usize,
-    ) -> Result<Vec<Candidate>, ReadError> {
-        let sql = Sql::new("SELECT toUnixTimestamp64Micro(f.received_at) AS received_us, f.trace_id AS trace_id, f.id AS id")
-            .with(" FROM {db}.feedback AS f WHERE f.project = ?", [project.into()])
+    ) -> Result<Vec<Position>, ReadError> {
+        let sql = Sql::new("SELECT f.received_at, f.trace_id, f.id")
+            .with(
+                " FROM {db}.feedback AS f WHERE f.project = ?",
+                [project.into()],
+            )
             .append(filter.on_columns())
             .append(filter.on_tags_by_index())
             .append(below(after))
@@ -332,19 +329,4 @@ fn below(after: Option<&Position>) -> Sql {
 
 fn limit(rows: usize) -> Sql {
     Sql::new(" LIMIT ").then(&rows.to_string())
-}
-
-/// The places of candidates, in order. Versions of a feedback that stand at one
-/// place are neighbours.
-fn distinct(candidates: Vec<Candidate>) -> Vec<Position> {
-    let mut places: Vec<Position> = candidates
-        .into_iter()
-        .map(|row| Position {
-            received_at: Micros(row.received_us),
-            trace_id: row.trace_id,
-            id: row.id,
-        })
-        .collect();
-    places.dedup();
-    places
 }
