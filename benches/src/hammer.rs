@@ -123,7 +123,7 @@ pub struct Load {
 const MAX_LATENCY: Duration = Duration::from_secs(60);
 
 /// How long after its end a load waits for answers.
-const LATE: Duration = Duration::from_secs(10);
+const LATE: Duration = Duration::from_secs(60);
 
 /// Sends, on a thread of its own.
 ///

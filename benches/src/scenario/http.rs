@@ -39,8 +39,9 @@ impl Load {
 
 const PLAUDIT: &str = "plaudit";
 pub(super) const PARTITIONS: i32 = 12;
-// Many short turns tell more than few long ones: what disturbs a machine lasts.
-pub(super) const CLOSED_SECONDS: u32 = 3;
+// Many short turns tell more than few long ones: what disturbs a machine lasts for some
+// seconds, and so meets all subjects of a turn, or few of one's turns.
+pub(super) const CLOSED_SECONDS: u32 = 2;
 const OPEN_SECONDS: u32 = 4;
 const WARM_SECONDS: u32 = 2;
 
@@ -208,27 +209,33 @@ async fn against_floor(
     Ok((of_floor, of_product))
 }
 
-/// Throughput and cost by a closed loop, latency by an open one; all subjects in turns.
+/// Throughput and cost by a closed loop, then latency by an open one, of which there are
+/// half as many turns; all subjects in turns.
 pub(super) async fn in_turns(
     bench: &Bench,
     subjects: &[Subject<'_>],
     load: Load,
 ) -> anyhow::Result<Vec<Numbers>> {
     let mut rounds: Vec<Vec<Numbers>> = subjects.iter().map(|_| Vec::new()).collect();
-    for round in 0..bench.scale.rounds {
+    for subject in subjects {
+        closed(bench, subject, load.closed(WARM_SECONDS, bench)).await?;
+    }
+    for _ in 1..2 * bench.scale.rounds {
         for (subject, rounds) in subjects.iter().zip(&mut rounds) {
-            if round == 0 {
-                closed(bench, subject, load.closed(WARM_SECONDS, bench)).await?;
-            }
-            let mut numbers = closed(bench, subject, load.closed(CLOSED_SECONDS, bench)).await?;
-            numbers.set_latency(&open(bench, subject, load).await?);
+            let numbers = closed(bench, subject, load.closed(CLOSED_SECONDS, bench)).await?;
             let rate = numbers.events_per_second.unwrap_or_default();
-            say(format_args!(
-                "{}: {rate:.0} events/s, {:.2} µs, p99 {:.1} ms",
-                subject.name,
-                numbers.cpu(subject.server.process.name),
-                numbers.p99_ms.unwrap_or_default()
-            ));
+            let cpu = numbers.cpu(subject.server.process.name);
+            let name = subject.name;
+            say(format_args!("{name}: {rate:.0} events/s, {cpu:.2} µs"));
+            rounds.push(numbers);
+        }
+    }
+    for _ in 0..bench.scale.rounds {
+        for (subject, rounds) in subjects.iter().zip(&mut rounds) {
+            let mut numbers = Numbers::default();
+            numbers.set_latency(&open(bench, subject, load).await?);
+            let p99 = numbers.p99_ms.unwrap_or_default();
+            say(format_args!("{}: p99 {p99:.1} ms", subject.name));
             rounds.push(numbers);
         }
     }

@@ -371,6 +371,7 @@ mod tests {
             id: Uuid::from_u128(7),
             trace_id: "t".to_owned(),
             version: 1_767_323_045_000_001 << 12 | 2,
+            is_deleted: 0,
             target_kind: TargetKind::Trace,
             target_id: "t".to_owned(),
             metric: "helpful".to_owned(),

@@ -19,6 +19,8 @@ pub struct FeedbackRow {
     pub trace_id: String,
     /// The column as it is; see [`row_version`](Self::row_version).
     pub version: u64,
+    /// 1 where this version hides the feedback: nobody is returned such a row.
+    pub is_deleted: u8,
     /// The kind of thing within the trace.
     #[serde(deserialize_with = "enums::read_target_kind")]
     pub target_kind: TargetKind,
@@ -71,7 +73,7 @@ pub struct FeedbackRow {
 
 /// What [`FeedbackRow`] is read from, of a table or subquery named `f`: columns as they
 /// are, for each expression costs the server more than a row's worth of reading.
-pub(super) const COLUMNS: &str = "f.id, f.trace_id, f.version, f.target_kind, f.target_id, f.metric, f.value,
+pub(super) const COLUMNS: &str = "f.id, f.trace_id, f.version, f.is_deleted, f.target_kind, f.target_id, f.metric, f.value,
     f.score, f.weight, f.comment, f.correction, f.tags, f.metadata, f.rater, f.source_kind, f.source_info,
     f.source_run_id, f.group_id, f.experiment_id, f.session_id, f.created_at, f.received_at, f.dialect,
     f.topic, f.partition, f.offset";

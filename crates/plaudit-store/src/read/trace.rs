@@ -64,7 +64,10 @@ impl Reader {
         )
     }
 
-    /// All that is current on a trace, unless that is more than `max`.
+    /// All that is current on a trace, unless there are more than `max` versions.
+    ///
+    /// Without FINAL, whose plan costs more than the old versions that there may be of
+    /// a few rows; and no projection is looked through, for none is in a trace's order.
     async fn whole_trace(
         &self,
         project: &str,
@@ -74,25 +77,28 @@ impl Reader {
         let sql = Sql::new("SELECT ")
             .then(COLUMNS)
             .with(
-                " FROM {db}.feedback AS f FINAL PREWHERE f.project = ? AND f.trace_id = ? WHERE f.is_deleted = 0",
+                " FROM {db}.feedback AS f PREWHERE f.project = ? AND f.trace_id = ?",
                 [project.into(), trace_id.into()],
             )
             .then(&format!(" LIMIT {}", max + 1));
         // Of several shards the one that has the trace.
         let of_trace = self
             .few(sql)
-            .with_setting("optimize_skip_unused_shards", "1");
-        let mut rows: Vec<FeedbackRow> = self.answer(of_trace).await?;
-        if rows.len() > max {
+            .with_setting("optimize_skip_unused_shards", "1")
+            .with_setting("optimize_use_projections", "0")
+            .with_setting("use_skip_indexes_on_data_read", "0");
+        let versions: Vec<FeedbackRow> = self.answer(of_trace).await?;
+        if versions.len() > max {
             return Ok(None);
         }
+        let mut rows = latest(versions);
         if rows.is_empty() {
             return Ok(Some(rows));
         }
         // After the rows: what was retracted before they were asked for is known.
         let ids = rows.iter().map(|row| row.id.to_string()).collect();
         let sql = Sql::default().with(
-            "SELECT id FROM {db}.changes WHERE project = ? AND kind = 'retract' AND id IN ?",
+            "SELECT id FROM {db}.changes PREWHERE project = ? AND id IN ? WHERE kind = 'retract'",
             [project.into(), Value::Texts(ids)],
         );
         let retracted: Vec<Retracted> = self.fetch_few(sql).await?;
@@ -130,6 +136,15 @@ impl Reader {
 struct Retracted {
     #[serde(with = "clickhouse::serde::uuid")]
     id: Uuid,
+}
+
+/// Of each feedback the latest version, unless that hides it: what FINAL would leave.
+/// Of two with one version, which only a client's own times can make, the later record's.
+fn latest(mut versions: Vec<FeedbackRow>) -> Vec<FeedbackRow> {
+    versions.sort_unstable_by_key(|row| Reverse((row.id, row.version, row.offset)));
+    versions.dedup_by_key(|row| row.id);
+    versions.retain(|row| row.is_deleted == 0);
+    versions
 }
 
 /// What the server says of more rows.
