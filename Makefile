@@ -78,7 +78,7 @@ fuzz: ## Random requests to every dialect and to the multipart reader, for minut
 		--package plaudit-dialects --package plaudit-intake --lib -- any_
 
 # Everything optimised. The binary starts broker, engine, services and floors itself.
-bench-build:
+bench-build: tools
 	@echo "== build"
 	@$(CARGO) build --locked --release --package plaudit --package plaudit-floors --package plaudit-benches
 

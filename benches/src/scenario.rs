@@ -35,10 +35,10 @@ pub enum Scenario {
     Visible,
     /// Everything at once, at full load and at a steady rate
     Together,
-    /// Reads on 20 million rows, one in twenty of them changed
-    Query,
     /// Intake, engine and query in one process
     Standalone,
+    /// Reads on 20 million rows, one in twenty of them changed
+    Query,
     /// A quarter of an hour at a steady rate: whether memory stays flat. Not part of a run
     Soak,
     /// Other settings of intake and sink beside the defaults, in turns. Not part of a run
@@ -49,7 +49,7 @@ impl Scenario {
     /// Those that are asked for by name.
     pub const APART: [Self; 2] = [Self::Soak, Self::Variants];
 
-    /// Those of a run, in their order.
+    /// Those of a run, in their order: what leaves the engine much to clear away is last.
     pub fn of_a_run() -> impl Iterator<Item = Self> {
         Self::value_variants()
             .iter()
@@ -89,8 +89,8 @@ impl Scenario {
             Self::Drain => drain::narrow(bench).await,
             Self::Visible => visible::run(bench).await,
             Self::Together => together::run(bench).await,
-            Self::Query => query::run(bench).await,
             Self::Standalone => standalone::run(bench).await,
+            Self::Query => query::run(bench).await,
             Self::Soak => soak::run(bench).await,
             Self::Variants => variants::run(bench).await,
         }

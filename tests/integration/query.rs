@@ -5,7 +5,7 @@
 use anyhow::{Context, Result};
 use plaudit_store::{ClickhouseConfig, ClusterConfig, Store};
 use serde_json::Value;
-use support::{Database, Options, Stack, run};
+use support::{Answer, Database, Options, Stack, run};
 
 /// The filters of a list, each with the condition that it stands for.
 const FILTERS: [(&str, &str); 17] = [
@@ -48,7 +48,7 @@ async fn write_wave(db: &Database, wave: u32) -> Result<()> {
             metric, value_type, value, score, weight, tags, rater, group_id, experiment_id, session_id,
             created_at, received_at, dialect, topic, partition, offset)
         SELECT if(n % 29 = 0, 'another', 'default'), concat('t', toString(n % 17)),
-            toUUID(concat('00000000-0000-4000-', leftPad(lower(hex(n * 7919 % 65536)), 4, '0'), '-', leftPad(lower(hex(n)), 12, '0'))) AS id,
+            toUUID(concat(leftPad(lower(hex(65535 - n)), 8, '0'), '-0000-4000-', leftPad(lower(hex(n * 7919 % 65536)), 4, '0'), '-', leftPad(lower(hex(n)), 12, '0'))) AS id,
             (1767323045000000 + h % 1000000) * 4096 + {wave}, h % 11 = 0, if(h % 3 = 0, 'inference', 'run'),
             concat('r', toString(h % 4)), concat('m', toString(h % 5)), 'bool', if(h % 2 = 0, 'true', 'false'),
             h % 2 = 0, (h % 3) / 2,
@@ -80,23 +80,25 @@ async fn listed(stack: &Stack, filter: &str, limit: usize) -> Result<Vec<[String
         let path = format!("/v1/feedback?limit={limit}&{filter}{cursor}");
         let answer = stack.api.get(&path).await?;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
-        let items = answer.at("/items").as_array().context("items")?;
-        assert!(items.len() <= limit, "{path}");
-        found.extend(
-            items.iter().map(|item| {
-                ["trace_id", "id", "metric", "receipt"].map(|field| text(&item[field]))
-            }),
-        );
+        let page = items(&answer)?;
+        let length = page.len();
+        assert!(length <= limit, "{path}");
+        found.extend(page);
         match answer.at("/next_cursor").as_str() {
             None => return Ok(found),
             Some(next) => cursor = format!("&cursor={next}"),
         }
-        assert_eq!(
-            items.len(),
-            limit,
-            "a page that is not the last is full: {path}"
-        );
+        assert_eq!(length, limit, "a page that is not the last is full: {path}");
     }
+}
+
+fn items(answer: &Answer) -> Result<Vec<[String; 4]>> {
+    let items = answer.at("/items").as_array().context("items")?;
+    Ok(items.iter().map(named).collect())
+}
+
+fn named(row: &Value) -> [String; 4] {
+    ["trace_id", "id", "metric", "receipt"].map(|field| text(&row[field]))
 }
 
 fn text(value: &Value) -> String {
@@ -111,10 +113,7 @@ async fn current(db: &Database, condition: &str) -> Result<Vec<[String; 4]>> {
         ORDER BY f.received_at DESC, f.trace_id DESC, f.id DESC"
     );
     let rows = db.rows(&sql).await?;
-    Ok(rows
-        .iter()
-        .map(|row| ["trace_id", "id", "metric", "receipt"].map(|field| text(&row[field])))
-        .collect())
+    Ok(rows.iter().map(named).collect())
 }
 
 #[test]
@@ -180,6 +179,16 @@ async fn lists_are_the_views(stack: &Stack, limits: [usize; 2]) -> Result<()> {
                 expected,
                 "{filter}, {limit} a page"
             );
+        }
+    }
+    for trace in (0..17).map(|number| format!("t{number}")) {
+        let expected = current(&stack.db, &format!("trace_id = '{trace}'")).await?;
+        // Whole, and the first page of a list.
+        for (limit, shown) in [(1000, usize::MAX), (2, 2)] {
+            let path = format!("/v1/traces/{trace}/feedback?limit={limit}");
+            let read = items(&stack.api.get(&path).await?)?;
+            let expected: Vec<_> = expected.iter().take(shown).cloned().collect();
+            assert_eq!(read, expected, "{path}");
         }
     }
     Ok(())

@@ -285,6 +285,7 @@ async fn watch(
 async fn start_engine(bench: &Bench, space: &Space) -> anyhow::Result<()> {
     let database = &space.database;
     let kafka = &space.kafka;
+    let consumers = std::thread::available_parallelism()?;
     let queue = format!(
         "CREATE TABLE {database}.queue (
             project String, dialect String, received_at Int64, version_time Int64,
@@ -295,7 +296,7 @@ async fn start_engine(bench: &Bench, space: &Space) -> anyhow::Result<()> {
                 source Tuple(kind String, info String, run_id String), group_id String,
                 experiment_id String, session_id String, created_at Nullable(Int64))))
         ENGINE = Kafka SETTINGS kafka_broker_list = '{}', kafka_topic_list = '{}',
-            kafka_group_name = '{}', kafka_format = 'JSONEachRow', kafka_num_consumers = 2,
+            kafka_group_name = '{}', kafka_format = 'JSONEachRow', kafka_num_consumers = {consumers},
             kafka_thread_per_consumer = 1",
         kafka.brokers, kafka.topic, kafka.group
     );

@@ -209,8 +209,7 @@ async fn against_floor(
     Ok((of_floor, of_product))
 }
 
-/// Throughput and cost by a closed loop, then latency by an open one, of which there are
-/// half as many turns; all subjects in turns.
+/// Throughput and cost by a closed loop, then latency by an open one; all subjects in turns.
 pub(super) async fn in_turns(
     bench: &Bench,
     subjects: &[Subject<'_>],

@@ -87,11 +87,12 @@ impl Reader {
             .with_setting("optimize_skip_unused_shards", "1")
             .with_setting("optimize_use_projections", "0")
             .with_setting("use_skip_indexes_on_data_read", "0");
-        let versions: Vec<FeedbackRow> = self.answer(of_trace).await?;
-        if versions.len() > max {
-            return Ok(None);
-        }
-        let mut rows = latest(versions);
+        let mut rows = match self.answer::<FeedbackRow>(of_trace).await {
+            Ok(versions) if versions.len() <= max => latest(versions),
+            // What the latest versions alone come to is not known.
+            Ok(_) | Err(ReadError::TooLarge(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         if rows.is_empty() {
             return Ok(Some(rows));
         }
@@ -104,7 +105,7 @@ impl Reader {
         let retracted: Vec<Retracted> = self.fetch_few(sql).await?;
         rows.retain(|row| retracted.iter().all(|retracted| retracted.id != row.id));
         // Here, where it costs less than the server's plan for it.
-        rows.sort_unstable_by_key(|row| Reverse((row.received_at, row.id)));
+        rows.sort_unstable_by_key(|row| Reverse((row.received_at, in_order(row.id))));
         Ok(Some(rows))
     }
 
@@ -139,12 +140,19 @@ struct Retracted {
 }
 
 /// Of each feedback the latest version, unless that hides it: what FINAL would leave.
-/// Of two with one version, which only a client's own times can make, the later record's.
+/// Of two with one version the later record's; a put that is sent again has the first
+/// one's version, where its id is of an `Idempotency-Key` or its time the client's.
 fn latest(mut versions: Vec<FeedbackRow>) -> Vec<FeedbackRow> {
     versions.sort_unstable_by_key(|row| Reverse((row.id, row.version, row.offset)));
     versions.dedup_by_key(|row| row.id);
     versions.retain(|row| row.is_deleted == 0);
     versions
+}
+
+/// The server's order of UUIDs, which is by their second half.
+fn in_order(id: Uuid) -> (u64, u64) {
+    let (first, second) = id.as_u64_pair();
+    (second, first)
 }
 
 /// What the server says of more rows.
@@ -178,4 +186,64 @@ pub(super) fn not_retracted_on_trace(id: &str, project: &str, trace_id: &str) ->
             SELECT id FROM {db}.feedback WHERE project = ? AND trace_id = ?))",
         [project.into(), project.into(), trace_id.into()],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use plaudit_event::{Dialect, Micros, TargetKind};
+
+    use super::*;
+
+    fn row(id: u128, version: u64, offset: i64, is_deleted: u8) -> FeedbackRow {
+        FeedbackRow {
+            id: Uuid::from_u128(id),
+            trace_id: "t".to_owned(),
+            version,
+            is_deleted,
+            target_kind: TargetKind::Trace,
+            target_id: String::new(),
+            metric: "m".to_owned(),
+            value: String::new(),
+            score: None,
+            weight: 1.0,
+            comment: String::new(),
+            correction: String::new(),
+            tags: Vec::new(),
+            metadata: String::new(),
+            rater: String::new(),
+            source_kind: String::new(),
+            source_info: String::new(),
+            source_run_id: String::new(),
+            group_id: String::new(),
+            experiment_id: String::new(),
+            session_id: String::new(),
+            created_at: Micros(0),
+            received_at: Micros(0),
+            dialect: Dialect::Native,
+            topic: "t".to_owned(),
+            partition: 0,
+            offset,
+        }
+    }
+
+    #[test]
+    fn p4_the_latest_version_is_left_unless_it_hides() {
+        let versions = vec![
+            row(1, 7, 0, 0),
+            row(1, 8, 3, 0),
+            row(2, 9, 1, 0),
+            row(2, u64::MAX, 4, 1),
+            row(3, 5, 2, 1),
+            row(3, 6, 5, 0),
+            row(4, 0, 6, 0),
+            row(4, 0, 7, 0),
+            row(4, 0, 7, 0),
+        ];
+        let reversed = versions.iter().rev().cloned().collect();
+        for versions in [versions, reversed] {
+            let mut left: Vec<_> = latest(versions).iter().map(|row| row.offset).collect();
+            left.sort_unstable();
+            assert_eq!(left, [3, 5, 7]);
+        }
+    }
 }

@@ -93,7 +93,7 @@ fn write(text: &mut String, options: &PlanOptions, need: &Need) -> fmt::Result {
     writeln!(text, "\nfirst to break: {}", need.first_to_break)?;
     writeln!(
         text,
-        "\nmeasured (benches/RESULTS.md), CPU time of an event, and of each of its bytes beyond {NARROW}:\n\
+        "\nmeasured (docs/performance.md; a dearer run), CPU time of an event, and of each of its bytes beyond {NARROW}:\n\
          intake {INTAKE}, and {} a request; sink {SINK}; ClickHouse {CLICKHOUSE};\n\
          a broker {BROKER} where it takes or gives it, and {} a request",
         Micros(REQUEST_NANOS),
