@@ -206,6 +206,7 @@ async fn aggregates_are_the_views(stack: &mut Stack) -> Result<()> {
     for wave in [0, 1, 2, 2] {
         write_wave(&stack.db, wave).await?;
     }
+    write_changes(&stack.db).await?;
     let columns = "count() AS count, avg(score) AS mean,
         sum(score * weight) / nullIf(sum(weight), 0) AS weighted_mean";
     let sql = format!(

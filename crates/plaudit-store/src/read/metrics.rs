@@ -139,7 +139,7 @@ impl Reader {
         let sql = Sql::new("SELECT metric, count, mean, weighted_mean, last_us FROM (
                 SELECT f.metric AS metric, count() AS count, toUnixTimestamp64Micro(max(f.received_at)) AS last_us, ")
             .then(MEANS)
-            .append(current_of(project))
+            .append(current_of(project, Sql::default()))
             .then(" GROUP BY metric ORDER BY count DESC, metric LIMIT ")
             .then(&(Self::MAX_METRICS + 1).to_string())
             .then(") ORDER BY count DESC, metric");
@@ -171,6 +171,9 @@ impl Reader {
             ),
             None => Sql::new("toUInt8(0) AS tagged, '' AS text"),
         };
+        let of_metric = Sql::default()
+            .with(" AND f.metric = ?", [metric.into()])
+            .append(between(from, to));
         let levels = LEVELS.map(|level| level.to_string()).join(", ");
         // Alike first: what is said over and over is then added up, and compared, once.
         let sql = Sql::new("SELECT grouping(spelled, text) AS set, spelled, tagged, text,
@@ -183,9 +186,7 @@ impl Reader {
             .then(" FROM (SELECT f.score AS score, f.weight AS weight, count() AS alike,
                 multiIf(f.value_type = 'none', '', f.value_type = 'json' OR length(f.value) > 256, 'other', f.value) AS spelled, ")
             .append(tag)
-            .append(current_of(project))
-            .with(" AND f.metric = ?", [metric.into()])
-            .append(between(from, to))
+            .append(current_of(project, of_metric))
             .then(" GROUP BY score, weight, spelled, tagged, text)
                 GROUP BY GROUPING SETS ((), (spelled), (tagged, text))
                 ORDER BY set, count DESC, spelled, tagged, text LIMIT ")
@@ -196,13 +197,17 @@ impl Reader {
     }
 }
 
-/// What `feedback_current` holds of a project, as `f`; more conditions may follow.
-fn current_of(project: &str) -> Sql {
-    Sql::default().with(
-        " FROM {db}.feedback AS f FINAL PREWHERE f.project = ? WHERE f.is_deleted = 0 AND f.id NOT IN (
-            SELECT id FROM {db}.changes WHERE project = ? AND kind = 'retract')",
-        [project.into(), project.into()],
-    )
+/// What `feedback_current` holds of a project, as `f`, that meets `more` conditions: they
+/// stand before the retractions, which are looked for in the rows that are left.
+fn current_of(project: &str, more: Sql) -> Sql {
+    let table = " FROM {db}.feedback AS f FINAL PREWHERE f.project = ? WHERE f.is_deleted = 0";
+    Sql::default()
+        .with(table, [project.into()])
+        .append(more)
+        .with(
+            " AND f.id NOT IN (SELECT id FROM {db}.changes WHERE project = ? AND kind = 'retract')",
+            [project.into()],
+        )
 }
 
 fn summarise(rows: Vec<SummaryRow>, grouped: bool) -> MetricSummary {
