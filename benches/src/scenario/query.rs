@@ -117,7 +117,6 @@ impl Read {
         for usage in meter.read()? {
             numbers.add_usage(&usage, load.requests);
         }
-        numbers.peak_mib.clear();
         let p99 = numbers.p99_ms.unwrap_or_default();
         say(format_args!(
             "{} reads, p99 {p99:.1} ms: {}",

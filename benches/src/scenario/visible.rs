@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::feed::{self, Width};
 use crate::hammer::{Plan, Target, Wire, fire};
 use crate::numbers::Numbers;
+use crate::process::Meter;
 use crate::report::Side;
 use crate::service::Service;
 use crate::stage::Space;
@@ -40,7 +41,17 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         let settings: Vec<_> = age.into_iter().collect();
         let sink = bench.stage.service("sink", &space, &settings).await?;
         let intake = bench.stage.service("intake", &space, &[]).await?;
-        let latency = measure(bench, &space, &intake).await?;
+        let stage = &bench.stage;
+        let meter = Meter::start(&[intake.process, sink.process, stage.kafka, stage.engine])?;
+        let (latency, events) = measure(bench, &space, &intake).await?;
+        let mut numbers = Numbers::default();
+        numbers.set_latency(&latency);
+        for usage in meter.read()? {
+            numbers.add_usage(&usage, events);
+        }
+        numbers
+            .peak_mib
+            .retain(|name, _| matches!(*name, "intake" | "sink"));
         intake.stop().await?;
         sink.stop().await?;
         bench
@@ -48,8 +59,6 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
             .clickhouse
             .drop_database(&space.database)
             .await?;
-        let mut numbers = Numbers::default();
-        numbers.set_latency(&latency);
         let p50 = numbers.p50_ms.unwrap_or(f64::NAN);
         say(format_args!(
             "{subject}: p50 {p50:.0} ms of {}",
@@ -62,7 +71,12 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(bench: &Bench, space: &Space, intake: &Service) -> anyhow::Result<Histogram<u64>> {
+/// How long probes took to be seen, and how many events there were in all.
+async fn measure(
+    bench: &Bench,
+    space: &Space,
+    intake: &Service,
+) -> anyhow::Result<(Histogram<u64>, u64)> {
     let length = bench.scale.seconds(SECONDS).max(Duration::from_secs(3));
     let requests = Requests::native(&bench.stage.key, 1, Width::Narrow);
     let target = Target {
@@ -77,8 +91,9 @@ async fn measure(bench: &Bench, space: &Space, intake: &Service) -> anyhow::Resu
         wire: Wire::Kept,
     };
     let (load, seen) = tokio::join!(fire(target, plan), probe(bench, space, intake, length));
-    load?;
-    seen
+    let (load, seen) = (load?, seen?);
+    let events = load.requests + seen.len();
+    Ok((seen, events))
 }
 
 /// Sends probes and looks for them, in one loop: a trace each, so that a read is a lookup.
