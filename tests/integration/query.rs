@@ -184,10 +184,10 @@ async fn lists_are_the_views(stack: &Stack, limits: [usize; 2]) -> Result<()> {
     for trace in (0..17).map(|number| format!("t{number}")) {
         let expected = current(&stack.db, &format!("trace_id = '{trace}'")).await?;
         // Whole, and the first page of a list.
-        for (limit, shown) in [(1000, usize::MAX), (2, 2)] {
+        for limit in [1000, 2] {
             let path = format!("/v1/traces/{trace}/feedback?limit={limit}");
             let read = items(&stack.api.get(&path).await?)?;
-            let expected: Vec<_> = expected.iter().take(shown).cloned().collect();
+            let expected: Vec<_> = expected.iter().take(limit).cloned().collect();
             assert_eq!(read, expected, "{path}");
         }
     }

@@ -19,7 +19,7 @@ pub struct FeedbackRow {
     pub trace_id: String,
     /// The column as it is; see [`row_version`](Self::row_version).
     pub version: u64,
-    /// 1 where this version hides the feedback: nobody is returned such a row.
+    /// 1 where this version hides the feedback.
     pub is_deleted: u8,
     /// The kind of thing within the trace.
     #[serde(deserialize_with = "enums::read_target_kind")]
@@ -82,6 +82,19 @@ pub(super) const COLUMNS: &str = "f.id, f.trace_id, f.version, f.is_deleted, f.t
 pub(super) const MEANS: &str = "avg(score) AS mean,
     sum(score * weight) / nullIf(sumIf(weight, isNotNull(score)), 0) AS weighted_mean,
     sumIf(weight, isNotNull(score)) AS weight_sum";
+
+/// What `feedback_current` holds of a project, as `f`, that meets `more` conditions: they
+/// stand before the retractions, which are looked for in the rows that are left.
+pub(super) fn current_of(project: &str, more: Sql) -> Sql {
+    let table = " FROM {db}.feedback AS f FINAL PREWHERE f.project = ? WHERE f.is_deleted = 0";
+    Sql::default()
+        .with(table, [project.into()])
+        .append(more)
+        .with(
+            " AND f.id NOT IN (SELECT id FROM {db}.changes WHERE project = ? AND kind = 'retract')",
+            [project.into()],
+        )
+}
 
 impl FeedbackRow {
     /// The version, which says when it was said and how often it was changed.

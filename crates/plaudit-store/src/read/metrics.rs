@@ -4,7 +4,7 @@ use clickhouse::Row;
 use plaudit_event::Micros;
 use serde::Deserialize;
 
-use super::feedback::MEANS;
+use super::feedback::{MEANS, current_of};
 use super::list::between;
 use super::sql::Sql;
 use super::{ReadError, Reader};
@@ -195,19 +195,6 @@ impl Reader {
         let rows: Vec<SummaryRow> = self.fetch(sql).await?;
         Ok(summarise(rows, by.is_some()))
     }
-}
-
-/// What `feedback_current` holds of a project, as `f`, that meets `more` conditions: they
-/// stand before the retractions, which are looked for in the rows that are left.
-fn current_of(project: &str, more: Sql) -> Sql {
-    let table = " FROM {db}.feedback AS f FINAL PREWHERE f.project = ? WHERE f.is_deleted = 0";
-    Sql::default()
-        .with(table, [project.into()])
-        .append(more)
-        .with(
-            " AND f.id NOT IN (SELECT id FROM {db}.changes WHERE project = ? AND kind = 'retract')",
-            [project.into()],
-        )
 }
 
 fn summarise(rows: Vec<SummaryRow>, grouped: bool) -> MetricSummary {

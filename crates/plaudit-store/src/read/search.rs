@@ -5,7 +5,7 @@ use plaudit_event::{Feedback, Json, Micros, Search, Source, Target, Value as Sai
 
 use uuid::Uuid;
 
-use super::feedback::COLUMNS;
+use super::feedback::{COLUMNS, current_of};
 use super::sql::{Sql, Value};
 use super::{FeedbackRow, ReadError, Reader};
 
@@ -32,12 +32,7 @@ impl Reader {
         }
         let sql = Sql::new("SELECT ")
             .then(COLUMNS)
-            .with(
-                " FROM {db}.feedback AS f FINAL PREWHERE f.project = ? WHERE f.is_deleted = 0
-                AND f.id NOT IN (SELECT id FROM {db}.changes WHERE project = ? AND kind = 'retract')",
-                [project.into(), project.into()],
-            )
-            .append(conditions(search))
+            .append(current_of(project, conditions(search)))
             .then(" ORDER BY f.received_at DESC, f.trace_id DESC, f.id DESC LIMIT ")
             .then(&format!("{}, {}", search.offset, search.limit.min(max)));
         self.fetch(sql).await
